@@ -1,0 +1,36 @@
+"""What is drawn: one function per figure, each a card with an alt text, and nothing but drawing.
+
+A function takes results and returns a ``CourseFigure``; a notebook cell that ends with it shows it.
+"""
+
+from __future__ import annotations
+
+from normcourse.figures._base import FIGURES, CourseFigure, figure
+from normcourse.figures.affine import affine_per_channel, affine_undo
+from normcourse.figures.features import (
+    batch_table,
+    feature_correlation,
+    feature_histograms,
+    feature_spread,
+    feature_spread_normalized,
+)
+from normcourse.figures.pooling import pooled_axes, pooled_mask
+from normcourse.figures.standardizing import eps_and_the_root, variance_divisor, worked_example
+
+__all__ = [
+    "FIGURES",
+    "CourseFigure",
+    "affine_per_channel",
+    "affine_undo",
+    "batch_table",
+    "eps_and_the_root",
+    "feature_correlation",
+    "feature_histograms",
+    "feature_spread",
+    "feature_spread_normalized",
+    "figure",
+    "pooled_axes",
+    "pooled_mask",
+    "variance_divisor",
+    "worked_example",
+]
