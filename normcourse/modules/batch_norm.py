@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from normcourse.modules._channel_norm import ChannelNorm
+from normcourse.modules._statistics import (
+    centered_moments,
+    inverse_std,
+    per_channel,
+    unbiased,
+    working_dtype,
+)
+from normcourse.modules._validate import check_channels
 
 
-class BatchNorm(nn.Module):
+class BatchNorm(ChannelNorm):
     """Normalize each channel over the batch and all positions.
 
     Formula:
@@ -18,112 +28,94 @@ class BatchNorm(nn.Module):
         eps: added to the variance inside the root.
         momentum: weight of the new batch in the running statistics; None averages all batches.
         affine: learn ``weight`` and ``bias``, each of shape (C,).
+        bias: False learns no ``bias``.
         track_running_stats: keep ``running_mean`` and ``running_var``; without them inference
             uses the statistics of its own batch.
 
     Shape:
-        (N, C, *) in, the same out.
+        (N, C, *) in, the same out; memory format and dtype are kept.
 
     Raises:
-        ValueError: an input of another rank or number of channels, or, in training, with one
-            value per channel.
+        ValueError: an input of another rank or number of channels, or one value per channel where
+            batch statistics are used.
+        TypeError: an input that is not floating point.
 
     Differs from torch in:
-        one class for all ranks, where torch has BatchNorm1d, 2d and 3d.
+        one class for all ranks, where torch has BatchNorm1d, 2d and 3d; no ``device`` and
+        ``dtype`` arguments (use ``with torch.device(...)`` or ``.to(...)``); ``eps=0`` is allowed,
+        and constant channels then give ``bias``, not NaN.
 
     Source:
         Ioffe & Szegedy 2015; conventions of torch.nn.BatchNorm2d.
 
     Example:
+        >>> import torch
         >>> layer = BatchNorm(1, eps=0.0)
-        >>> layer(torch.tensor([[2.0], [4.0], [6.0], [8.0]])).flatten()
-        tensor([-1.3416, -0.4472,  0.4472,  1.3416], grad_fn=<ViewBackward0>)
+        >>> layer(torch.tensor([[2.0], [4.0], [6.0], [8.0]])).detach().flatten()
+        tensor([-1.3416, -0.4472,  0.4472,  1.3416])
         >>> layer.running_mean, layer.running_var
         (tensor([0.5000]), tensor([1.5667]))
+        >>> layer.eval()(torch.tensor([[0.5]])).item()
+        0.0
     """
 
-    running_mean: Tensor | None
-    running_var: Tensor | None
-    num_batches_tracked: Tensor | None
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        *,
-        affine: bool = True,
-        track_running_stats: bool = True,
-    ) -> None:
-        super().__init__()
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.affine, self.track_running_stats = affine, track_running_stats
-        self.weight = nn.Parameter(torch.ones(num_features)) if affine else None
-        self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None
-        stats = track_running_stats
-        self.register_buffer("running_mean", torch.zeros(num_features) if stats else None)
-        self.register_buffer("running_var", torch.ones(num_features) if stats else None)
-        self.register_buffer("num_batches_tracked", torch.tensor(0) if stats else None)
-
     def forward(self, x: Tensor) -> Tensor:
-        """Return the normalized batch; in training mode update the running statistics."""
-        self._check(x)
-        dims = [0, *range(2, x.ndim)]
-        work = x.to(torch.promote_types(x.dtype, torch.float32))
-        if self.training or self.running_mean is None or self.running_var is None:
-            mean, centered, var = _centered_moments(work, dims)
-            if self.training:
-                self._update(mean.detach(), var.detach(), count=x.numel() // self.num_features)
+        """Return the normalized batch; in training mode move the running statistics."""
+        check_channels(x, self.num_features)
+        work = x.to(working_dtype(x))
+        if self._uses_batch:
+            self._check_count(x)
+            x_hat = self._normalize_by_batch(work)
         else:
-            shape = self._shape(x)
-            centered = work - self.running_mean.to(work.dtype).view(shape)
-            var = self.running_var.to(work.dtype).view(shape)
-        y = centered * torch.rsqrt(var + self.eps)
-        if self.weight is not None and self.bias is not None:
-            shape = self._shape(x)
-            y = y * self.weight.view(shape) + self.bias.view(shape)
-        return y.to(x.dtype)
+            x_hat = self._normalize_by_running(work)
+        return self._scale_and_shift(x_hat).to(x.dtype)
+
+    def _normalize_by_batch(self, x: Tensor) -> Tensor:
+        """Standardize with the moments of this batch and remember them."""
+        centered, mean, var, count = self._moments(x)
+        self._track(mean, var, count)
+        return centered * inverse_std(var, self.eps)
+
+    def _normalize_by_running(self, x: Tensor) -> Tensor:
+        """Standardize with the running statistics: a fixed affine map."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        mean = per_channel(self.running_mean.to(x.dtype), x.ndim)
+        var = per_channel(self.running_var.to(x.dtype), x.ndim)
+        assert mean is not None
+        assert var is not None
+        return (x - mean) * inverse_std(var, self.eps)
+
+    def _moments(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, int | Tensor]:
+        """Return x - mean, mean, biased variance and the number of values behind each mean."""
+        count = x.numel() // self.num_features
+        return *centered_moments(x, (0, *range(2, x.ndim))), count
 
     @torch.no_grad()
-    def _update(self, mean: Tensor, var: Tensor, *, count: int) -> None:
-        """Move the running statistics towards this batch, outside the graph."""
-        if self.running_mean is None or self.running_var is None:
+    def _track(self, mean: Tensor, var: Tensor, count: int | Tensor) -> None:
+        """In training mode, move the running statistics towards this batch."""
+        if not self.training or self.num_batches_tracked is None:
             return
+        self.num_batches_tracked.add_(1)  # an empty batch counts too, as in torch
+        weight = self._weight_of_batch()
+        if isinstance(count, Tensor):
+            weight = weight * (count > 1)  # nothing pooled, nothing learned
+        elif count == 0:
+            return
+        self._move_running_stats(mean, unbiased(var, count), weight)
+
+    def _weight_of_batch(self) -> float | Tensor:
+        """Return the momentum, or 1 / number of batches for a cumulative average."""
+        if self.momentum is not None:
+            return self.momentum
         assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
-        weight = self.momentum
-        if weight is None:
-            weight = 1 / int(self.num_batches_tracked)
-        unbiased = var.flatten() * (count / (count - 1))  # what is stored is the n - 1 variance
-        self.running_mean.lerp_(mean.flatten().to(self.running_mean.dtype), weight)
-        self.running_var.lerp_(unbiased.to(self.running_var.dtype), weight)
+        return 1 / self.num_batches_tracked
 
-    def _shape(self, x: Tensor) -> tuple[int, ...]:
-        return (1, self.num_features, *(1,) * (x.ndim - 2))
-
-    def _check(self, x: Tensor) -> None:
-        if x.ndim < 2 or x.shape[1] != self.num_features:
+    def _check_count(self, x: Tensor) -> None:
+        """Raise where one value would be its own mean."""
+        if x.numel() == self.num_features:
             raise ValueError(
-                f"expected input of shape (N, {self.num_features}, *), got {tuple(x.shape)}. "
-                f"Channels are axis 1; for (N, L, C) transpose the last two axes."
+                f"x: expected more than 1 value per channel when training, got shape "
+                f"{tuple(x.shape)}. Its variance is 0 and every output would be the bias: use a "
+                f"larger batch, or eval() to use running statistics."
             )
-        if self.training and x.numel() // max(self.num_features, 1) < 2:
-            raise ValueError(
-                f"expected more than 1 value per channel when training, got input of shape "
-                f"{tuple(x.shape)}. Use a larger batch, or eval() to use the running statistics."
-            )
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, track_running_stats={self.track_running_stats}"
-        )
-
-
-def _centered_moments(x: Tensor, dims: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean, x - mean and the biased variance, in two passes, axes kept."""
-    mean = x.mean(dims, keepdim=True)
-    centered = x - mean
-    residual = centered.mean(dims, keepdim=True)  # 0 but for rounding of the mean
-    centered = centered - residual
-    return mean + residual, centered, centered.square().mean(dims, keepdim=True)
