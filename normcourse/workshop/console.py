@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -14,8 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-__all__ = ["Meter", "Trouble", "duration", "meter", "run", "say", "stream"]
+__all__ = ["COLOURS", "Meter", "Trouble", "duration", "meter", "run", "say", "stream"]
 
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 HEARTBEAT = 15.0  # seconds between two signs of life where lines cannot be rewritten
 
 
@@ -176,7 +178,7 @@ def stream(
     on_idle: Callable[[], None],
     env: Mapping[str, str] | None = None,
 ) -> int:
-    """Run a program, hand over each line of its output, and keep all of them in ``log``.
+    """Run a program, hand over each line of its output (uncoloured), and keep all in ``log``.
 
     Args:
         command: the program and its arguments.
@@ -190,21 +192,11 @@ def stream(
         The exit code.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    process = subprocess.Popen(
-        command,
-        cwd=cwd,
-        env=None if env is None else dict(env),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    )
     lines: queue.Queue[str | None] = queue.Queue()
-    threading.Thread(target=_read_lines, args=(process, lines), daemon=True).start()
-    try:
-        with log.open("w", encoding="utf-8") as file:
+    with _start(command, cwd, env) as process, log.open("w", encoding="utf-8") as file:
+        reader = threading.Thread(target=_read_lines, args=(process, lines), daemon=True)
+        reader.start()
+        try:
             while True:
                 try:
                     line = lines.get(timeout=1.0)
@@ -215,24 +207,36 @@ def stream(
                     return process.wait()
                 file.write(line)
                 on_line(line.rstrip())
-    finally:
-        if process.poll() is None:  # interrupted: take the program along
+        except BaseException:  # interrupted: take the program along
             process.terminate()
-            process.wait()
-
-
-def _read_lines(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.put(line)
-    lines.put(None)
+            raise
+        finally:
+            reader.join()
 
 
 def run(
     command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None
 ) -> tuple[int, str]:
     """Run a program whose output is shown as it comes, and return (exit code, that output)."""
-    process = subprocess.Popen(
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    seen = ""
+    with _start(command, cwd, env) as process:
+        assert process.stdout is not None
+        try:
+            while chunk := os.read(process.stdout.fileno(), 4096):
+                text = decoder.decode(chunk)
+                seen += text
+                print(text, end="", flush=True)
+            return process.wait(), seen
+        except BaseException:
+            process.terminate()
+            raise
+
+
+def _start(
+    command: Sequence[str], cwd: Path, env: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         command,
         cwd=cwd,
         env=None if env is None else dict(env),
@@ -240,16 +244,10 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
+
+
+def _read_lines(process: subprocess.Popen[bytes], lines: queue.Queue[str | None]) -> None:
     assert process.stdout is not None
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    seen = ""
-    try:
-        while chunk := os.read(process.stdout.fileno(), 4096):
-            text = decoder.decode(chunk)
-            seen += text
-            print(text, end="", flush=True)
-        return process.wait(), seen
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
+    for line in process.stdout:
+        lines.put(COLOURS.sub("", line.decode(errors="replace")).replace("\r\n", "\n"))
+    lines.put(None)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from normcourse.workshop.console import Meter, Trouble, duration, meter, say
+from normcourse.workshop.console import COLOURS, Meter, Trouble, duration, meter, say
 from normcourse.workshop.notebooks import Store, environment, read
 
 __all__ = ["cores", "execute"]
 
 CELL_SECONDS = 600
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def cores() -> int:
@@ -106,6 +104,7 @@ def _client(root: Path, path: Path, notebook: Any, place: _Place) -> Any:
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_start=place.start,
+        extra_arguments=["--Application.log_level=40"],  # errors only: no remark on its transport
     )
 
 
@@ -123,7 +122,7 @@ def _number(notebook: Any) -> None:
 def _reason(error: Exception, lines: int = 12) -> str:
     """The last lines of a traceback, ending with the error itself, without colours."""
     text = getattr(error, "traceback", None) or f"{type(error).__name__}: {error}"
-    return "\n".join(ANSI.sub("", text).strip().splitlines()[-lines:])
+    return "\n".join(COLOURS.sub("", text).strip().splitlines()[-lines:])
 
 
 def _indent(text: str) -> str:
