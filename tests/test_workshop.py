@@ -458,6 +458,75 @@ def test_continuous_integration_runs_the_same_script(root: Path) -> None:
     assert subprocess.run(["bash", "-n", str(script)], timeout=10).returncode == 0
 
 
+@pytest.fixture
+def machine(root: Path, tmp_path: Path) -> Path:
+    """A clone with nothing on the path but a shell, Python and an apt-get that writes down."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(root / ".ci" / "run", tmp_path / ".ci" / "run")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("bash", "dirname", "git", "id"):
+        found = shutil.which(name)
+        assert found is not None
+        (programs / name).symlink_to(found)
+    (programs / "python3").symlink_to(sys.executable)
+    program(programs / "apt-get", 'echo "apt-get $*"; [ -z "${APT_FAILS:-}" ]')
+    program(programs / "sudo", '[ "$1" = -n ] && shift; [ "$1" = "true" ] || exec "${@:2}"')
+    return tmp_path
+
+
+def program(path: Path, text: str) -> None:
+    """A small shell script that stands for a program."""
+    path.write_text(f"#!{shutil.which('bash')}\n{text}\n")
+    path.chmod(0o755)
+
+
+def ci_run(machine: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(machine / "bin" / "bash"), ".ci/run"],
+        cwd=machine,
+        env={"PATH": str(machine / "bin"), "CI": "true", **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_ci_installs_what_is_missing_and_only_that(machine: Path) -> None:
+    program(machine / "bin" / "make", 'echo "make $*"')
+    done = ci_run(machine)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[1] == "apt-get update -q"
+    assert lines[2].startswith("apt-get install -y ")
+    assert lines[2].endswith(" chromium fonts-liberation fonts-dejavu-core")
+    assert lines[3] == "make test PYTHON=python3"
+    assert "No Chromium" in done.stderr  # it was not really installed
+
+
+def test_ci_installs_nothing_where_all_is_there(machine: Path) -> None:
+    program(machine / "bin" / "make", 'echo "make $*"')
+    program(machine / "bin" / "chromium", "")
+    done = ci_run(machine)
+    assert (done.returncode, done.stdout) == (0, "make test PYTHON=python3\n")
+    assert done.stderr == ""
+
+
+def test_ci_goes_on_without_a_browser_and_fails_as_its_tests_do(machine: Path) -> None:
+    program(machine / "bin" / "make", 'echo "make $*"; exit 7')
+    done = ci_run(machine, APT_FAILS="1")
+    assert done.returncode == 7
+    assert "could not install" in done.stderr
+    assert done.stdout.endswith("make test PYTHON=python3\n")
+
+
+def test_ci_fails_without_make(machine: Path) -> None:
+    done = ci_run(machine, APT_FAILS="1")
+    assert done.returncode != 0
+    assert "Missing here: make" in done.stdout
+
+
 def test_words_of_the_makefile_are_those_of_the_workshop(root: Path) -> None:
     text = (root / "Makefile").read_text(encoding="utf-8")
     found = re.search(r"^WORDS := (.*)$", text, re.MULTILINE)

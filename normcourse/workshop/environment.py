@@ -25,7 +25,8 @@ __all__ = ["LIGHT_END", "ensure", "fingerprint", "is_ready", "requirements", "ve
 
 #: The line of requirements.txt up to which a light install reads.
 LIGHT_END = "# --- a light install (LIGHT=1) ends here ---"
-PIP_STEP = re.compile(r"^\s*(Collecting|Downloading|Building wheel|Installing|Successfully) .*")
+PIP_NEXT = re.compile(r"^(Collecting|Installing collected) ")
+PIP_NOW = re.compile(r"^ *(Downloading|Building wheel|Preparing metadata|Getting requirements) ")
 
 
 def venv_python(root: Path) -> Path:
@@ -146,9 +147,12 @@ def _pip(root: Path, python: Path, title: str, *words: str) -> None:
             nonlocal now
             if line.startswith("ERROR"):
                 errors.append(line)
-            if PIP_STEP.match(line):
+            elif PIP_NEXT.match(line):
+                now = _shorten(line)
+                display.step(now, advance=line.startswith("Collecting"))
+            elif PIP_NOW.match(line):
                 now = _shorten(line.strip())
-                display.step(now)
+                display.show(now)
 
         def on_idle() -> None:
             display.show(now)
