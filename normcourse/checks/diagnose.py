@@ -1,0 +1,106 @@
+"""Why an answer is wrong: known mistakes run on the same inputs, then the output's own facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from normcourse.checks.evidence import facts
+from normcourse.checks.exercise import Case, Exercise, Mistake, Outputs
+from normcourse.checks.judge import (
+    Attempt,
+    call_by_name,
+    compare_values,
+    expected_outputs,
+    viewed,
+)
+
+
+def diagnose(
+    exercise: Exercise, failing: Attempt, attempts: list[Attempt]
+) -> tuple[tuple[Mistake, ...], list[str]]:
+    """Return the mistakes that explain the answer, and evidence where none does.
+
+    A mistake explains an answer if it gives the same outputs in every case that was tried, or
+    fails with the same kind of error where the answer fails. Single mistakes come first, then
+    pairs. A mistake that explains the failing case but not all the others is reported only if it
+    explains more of them than any other.
+    """
+    others = [attempt for attempt in attempts if attempt is not failing]
+    partial: list[tuple[int, tuple[Mistake, ...]]] = []
+    for candidate in _candidates(exercise):
+        if not _explains(exercise, candidate, failing):
+            continue
+        matched = sum(_explains(exercise, candidate, attempt) for attempt in others)
+        if matched == len(others):
+            return candidate, []
+        partial.append((matched, candidate))
+    singles = [(score, c) for score, c in partial if len(c) == 1]
+    best = max((score for score, _ in singles), default=0)
+    leaders = [c for score, c in singles if score == best]
+    if best > len(others) / 2 and len(leaders) == 1:
+        return leaders[0], []
+    return (), facts(exercise, failing)
+
+
+def _candidates(exercise: Exercise) -> Iterator[tuple[Mistake, ...]]:
+    """Yield single mistakes, then pairs that can be made at once."""
+    by_value = [m for m in exercise.mistakes if m.named_by == "values"]
+    for mistake in by_value:
+        yield (mistake,)
+    switches = [m for m in by_value if m.faults]
+    for one, other in combinations(switches, 2):
+        if not set(one.faults) & set(other.faults):
+            yield (one, other)
+
+
+def _explains(exercise: Exercise, candidate: tuple[Mistake, ...], attempt: Attempt) -> bool:
+    """Say whether the mistakes give what the learner's code gave."""
+    trial = attempt.trial
+    try:
+        wrong = call_by_name(exercise, exercise.wrong_answer(*candidate), attempt.case.inputs)
+    except Exception as error:
+        return trial.status == "raised" and trial.error.get("type") == type(error).__name__
+    if trial.status != "returned" or attempt.got is None:
+        return False
+    return same_outputs(exercise, attempt.case, wrong, attempt.got)
+
+
+def same_outputs(exercise: Exercise, case: Case, one: Outputs, other: Outputs) -> bool:
+    """Say whether two sets of outputs agree in names, shapes and values."""
+    if exercise.compare is not None:
+        return all(_equal(one[name], other.get(name)) for name in one)
+    if set(one) != set(other) or any(np.shape(one[n]) != np.shape(other[n]) for n in one):
+        return False
+    if any(np.asarray(one[n]).dtype.kind not in "biuf" for n in one):
+        return False
+    one, other = (viewed(exercise, case.inputs, outputs) for outputs in (one, other))
+    return compare_values(one, other, case) is None
+
+
+def caught(exercise: Exercise, case: Case, *mistakes: Mistake) -> bool:
+    """Say whether a case tells an answer with these mistakes from a right one."""
+    if case.raises:
+        try:
+            call_by_name(exercise, exercise.wrong_answer(*mistakes), case.inputs)
+        except Exception as error:
+            return type(error).__name__ != case.raises
+        return True
+    try:
+        wrong = call_by_name(exercise, exercise.wrong_answer(*mistakes), case.inputs)
+    except Exception:
+        return True
+    expected = expected_outputs(exercise, case)
+    if exercise.compare is not None:
+        return exercise.compare(case, expected, wrong) is not None
+    return not same_outputs(exercise, case, expected, wrong)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        same_shape = np.shape(one) == np.shape(other)
+        return same_shape and bool(np.all(np.asarray(one) == np.asarray(other)))
+    return bool(one == other)
