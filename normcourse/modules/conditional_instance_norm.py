@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from normcourse.modules._statistics import full_precision
+from normcourse.modules._statistics import full_precision, working_dtype
 from normcourse.modules._validate import check_size
 from normcourse.modules.instance_norm import InstanceNorm
 
@@ -59,7 +59,7 @@ class ConditionalInstanceNorm(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Return the normalized input in the given styles; the same in both modes."""
-        x_hat = self.norm(x.double() if x.dtype == torch.float64 else x.float())
+        x_hat: Tensor = self.norm(x.to(working_dtype(x)))
         self._check_style(style, len(x))
         shape = (*x.shape[:2], *(1,) * (x.ndim - 2))  # (N, C, 1, ...)
         scale, shift = self._pick(self.weight, style), self._pick(self.bias, style)
@@ -68,9 +68,9 @@ class ConditionalInstanceNorm(nn.Module):
     def _pick(self, table: Tensor, style: Tensor) -> Tensor:
         """Return one row of the (S, C) table per example, or its mixture of rows: (N, C)."""
         if not style.is_floating_point():
-            return table[style]
+            return table.index_select(0, style)
         with full_precision(table):
-            return torch.matmul(style.to(table.dtype), table)
+            return torch.mm(style.to(table.dtype), table)
 
     def _check_style(self, style: Tensor, batch: int) -> None:
         if style.dtype != torch.int64 and not style.is_floating_point():
