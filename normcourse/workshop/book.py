@@ -21,6 +21,7 @@ __all__ = ["Book", "check_pages", "entries", "sources"]
 PROGRESS = re.compile(r"^(reading sources|writing output)\.\.\. *\[ *(\d+)%\] *(.*)$")
 PROBLEM = re.compile(r"\b(WARNING|ERROR|CRITICAL|SEVERE)\b|^Traceback|Error:")
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # it has no __main__
+SHOWN = 20  # of the pages that are wrong
 EXECUTED = "Executed notebook in"
 CONFIG = (
     "_config.yml",
@@ -93,7 +94,8 @@ def check_pages(root: Path, html: Path) -> int:
     problems += [f"{name}: built, but not in _toc.yml" for name in sorted(built - set(listed))]
     if problems:
         head = f"_toc.yml lists {len(listed)} pages; the built book differs:"
-        raise Trouble("\n  ".join([head, *problems]))
+        more = [f"... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        raise Trouble("\n  ".join([head, *problems[:SHOWN], *more]))
     return len(listed)
 
 
