@@ -1,0 +1,29 @@
+"""What is served: the Sphinx extension of the book.
+
+It adds the directives ``live-exercise``, ``exercise-list`` and ``quiz``, puts alternative texts
+on figures, numbers chapters by their file names, and hosts MathJax and the text font beside the
+pages, so that no page asks anything of another host. Nothing here is imported by
+``import normcourse``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+__all__ = ["setup"]
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives, nodes and handlers of the book with Sphinx."""
+    from normcourse import __version__
+    from normcourse.site import figures, html, live_exercise, numbering, pages, quiz, vendor
+
+    for part in (html, live_exercise, quiz, figures, numbering, vendor, pages):
+        part.register(app)
+    return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,309 @@
+"""``{live-exercise} id``: the card of an exercise; ``{exercise-list}``: a table of all of them.
+
+The card is complete without a script: statement, stub, how to check it, three hints that open
+one after the other, and the solution with its reason. Its ``data-`` attributes say what a script
+needs to put an editor in the place of the stub: ``data-exercise`` (the id), ``data-runtime``,
+``data-version`` on the card and ``data-part`` on each of its parts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.util.docutils import SphinxDirective
+
+from normcourse.site.exercise_data import (
+    Chapter,
+    DataError,
+    ExerciseText,
+    data_folder,
+    find_exercise,
+    load_chapters,
+)
+from normcourse.site.html import Tag, pass_through
+from normcourse.site.markdown import blocks
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+__all__ = ["ExerciseCard", "ExerciseList", "LiveExercise", "register"]
+
+LEVELS = {1: "easy", 2: "medium", 3: "hard"}
+RUNTIMES = {"numpy": "NumPy", "torch": "PyTorch"}
+
+
+class ExerciseCard(nodes.General, nodes.Element):  # type: ignore[misc]
+    """The card; numbered like a figure ("Exercise 2.1"), so that text can refer to it."""
+
+
+def _folder(directive: SphinxDirective) -> Path:
+    configured = directive.config.normcourse_exercise_data
+    return Path(directive.env.srcdir, configured) if configured else data_folder()
+
+
+class LiveExercise(SphinxDirective):
+    """The card of one exercise, where the chapter asks for it."""
+
+    required_arguments = 1
+    has_content = False
+
+    def run(self) -> list[nodes.Node]:
+        """Return the card, or say clearly what is wrong with the data."""
+        try:
+            chapter, exercise = find_exercise(self.arguments[0], _folder(self))
+        except DataError as error:
+            raise self.error(f"live-exercise: {error}") from error
+        self.env.note_dependency(str(chapter.path))
+        return [self._card(chapter, exercise)]
+
+    def _card(self, chapter: Chapter, exercise: ExerciseText) -> ExerciseCard:
+        card = ExerciseCard(
+            "",
+            Tag(
+                "div",
+                {"class": "nc-part nc-statement", "data-part": "statement"},
+                blocks(self, exercise.statement),
+            ),
+            Tag("div", {"class": "nc-part nc-stub", "data-part": "stub"}, [_code(exercise.stub)]),
+            self._how_to_check(chapter, exercise),
+            Tag("div", {"class": "nc-folds"}, [self._hints(exercise), self._solution(exercise)]),
+            exercise=exercise.id,
+            title=exercise.title,
+            chapter=chapter.name,
+            runtime=exercise.runtime,
+            version=str(exercise.version),
+            facts=_facts(exercise),
+            ids=[exercise.id],
+            names=[nodes.fully_normalize_name(exercise.id)],
+        )
+        self.set_source_info(card)
+        self.state.document.note_explicit_target(card, card)
+        return card
+
+    def _how_to_check(self, chapter: Chapter, exercise: ExerciseText) -> Tag:
+        file = f"{chapter.notebook}.ipynb"
+        notebook = f"exercises/{file}"
+        present = Path(self.env.srcdir, notebook).is_file()
+        rows = [
+            (
+                "Notebook",
+                [
+                    _download(notebook, file) if present else nodes.literal("", file),
+                    nodes.Text(": run "),
+                    nodes.literal("", f"check({exercise.id})"),
+                ],
+            ),
+            ("Terminal", [nodes.literal("", f"normcourse check {file} {exercise.id}")]),
+        ]
+        colab = colab_address(self.config, notebook)
+        if colab:
+            rows.append(("Colab", [nodes.reference("", "open the notebook there", refuri=colab)]))
+        items: list[nodes.Node] = []
+        for name, how in rows:
+            items += [Tag("dt", children=[nodes.Text(name)]), Tag("dd", children=how)]
+        return Tag(
+            "dl",
+            {
+                "class": "nc-part nc-check",
+                "data-part": "check",
+                "aria-label": "How to check your solution",
+            },
+            items,
+        )
+
+    def _hints(self, exercise: ExerciseText) -> Tag:
+        """Each hint lies inside the one before it: nobody reads the third by accident."""
+        inner: list[Tag] = []
+        total = len(exercise.hints)
+        for number in range(total, 0, -1):
+            body = [*blocks(self, exercise.hints[number - 1]), *inner]
+            inner = [
+                _fold(
+                    f"Hint {number} of {total}",
+                    body,
+                    "nc-hint",
+                    {"data-part": "hint", "data-hint": str(number)},
+                )
+            ]
+        return inner[0]
+
+    def _solution(self, exercise: ExerciseText) -> Tag:
+        insight = Tag(
+            "div", {"class": "nc-insight", "data-part": "insight"}, blocks(self, exercise.insight)
+        )
+        body = [_code(exercise.solution), *blocks(self, exercise.reason), insight]
+        return _fold(
+            "Solution, and why it is right", body, "nc-solution", {"data-part": "solution"}
+        )
+
+
+class ExerciseList(SphinxDirective):
+    """A table of all exercises, chapter by chapter, with their minutes and difficulty."""
+
+    has_content = False
+
+    def run(self) -> list[nodes.Node]:
+        """Return one table per chapter."""
+        try:
+            chapters = load_chapters(_folder(self))
+        except DataError as error:
+            raise self.error(f"exercise-list: {error}") from error
+        if not chapters:
+            raise self.error(
+                f"exercise-list: no exercises in {_folder(self)}; run `make exercises`"
+            )
+        return [node for chapter in chapters for node in self._chapter(chapter)]
+
+    def _chapter(self, chapter: Chapter) -> list[nodes.Node]:
+        self.env.note_dependency(str(chapter.path))
+        minutes = sum(exercise.minutes for exercise in chapter.exercises)
+        count = len(chapter.exercises)
+        notebook = f"exercises/{chapter.notebook}.ipynb"
+        line = nodes.paragraph(
+            "",
+            "",
+            nodes.strong("", chapter.title),
+            nodes.Text(
+                f" — {count} exercise{'s' if count != 1 else ''}, about {minutes} minutes. "
+            ),
+        )
+        if Path(self.env.srcdir, notebook).is_file():
+            line += [nodes.Text("Notebook: "), _download(notebook, f"{chapter.notebook}.ipynb")]
+        rows = [
+            [
+                self._reference(exercise),
+                nodes.Text(f"{exercise.minutes} min"),
+                nodes.Text(LEVELS.get(exercise.difficulty, str(exercise.difficulty))),
+                nodes.Text(RUNTIMES[exercise.runtime]),
+            ]
+            for exercise in chapter.exercises
+        ]
+        return [line, _table(["Exercise", "Time", "Difficulty", "With"], rows)]
+
+    def _reference(self, exercise: ExerciseText) -> nodes.Node:
+        link = addnodes.pending_xref(
+            "",
+            nodes.inline("", exercise.title),
+            refdomain="std",
+            reftype="ref",
+            reftarget=exercise.id,
+            refexplicit=True,
+            refwarn=True,
+            refdoc=self.env.docname,
+        )
+        self.set_source_info(link)
+        return link
+
+
+def colab_address(config: Any, notebook: str) -> str | None:
+    """Return where Colab opens ``notebook``; None unless _config.yml names both addresses."""
+    options = config.html_theme_options
+    colab = (options.get("launch_buttons") or {}).get("colab_url")
+    repository = options.get("repository_url")
+    if not colab or not repository:
+        return None
+    path = "/".join(repository.rstrip("/").split("/")[-2:])
+    branch = options.get("repository_branch") or "main"
+    return f"{colab.rstrip('/')}/github/{path}/blob/{branch}/{notebook}"
+
+
+def _facts(exercise: ExerciseText) -> list[str]:
+    minute = "minute" if exercise.minutes == 1 else "minutes"
+    level = LEVELS.get(exercise.difficulty, str(exercise.difficulty))
+    return [f"{exercise.minutes} {minute}", level, RUNTIMES[exercise.runtime]]
+
+
+def _code(source: str) -> nodes.literal_block:
+    text = source.strip("\n")
+    return nodes.literal_block(text, text, language="python")
+
+
+def _fold(summary: str, body: list[nodes.Node], name: str, attributes: dict[str, str]) -> Tag:
+    children = [
+        Tag("summary", children=[nodes.Text(summary)]),
+        Tag("div", {"class": "nc-fold-body"}, body),
+    ]
+    return Tag("details", {"class": f"nc-fold {name}", **attributes}, children)
+
+
+def _download(path: str, text: str) -> addnodes.download_reference:
+    return addnodes.download_reference(
+        "",
+        "",
+        nodes.literal("", text, classes=["xref", "download"]),
+        reftarget=f"/{path}",
+        refdoc="",
+        refdomain="",
+        reftype="download",
+        refexplicit=True,
+        refwarn=False,
+    )
+
+
+def _table(head: list[str], rows: list[list[nodes.Node]]) -> nodes.table:
+    group = nodes.tgroup("", cols=len(head))
+    group += [nodes.colspec("", colwidth=1) for _ in head]
+    group += nodes.thead("", _row([nodes.Text(cell) for cell in head]))
+    group += nodes.tbody("", *(_row(row) for row in rows))
+    return nodes.table("", group, classes=["nc-exercise-list"])
+
+
+def _row(cells: list[nodes.Node]) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells))
+
+
+def visit_card(translator: Any, node: ExerciseCard) -> None:
+    """Open the card with its heading: number, title, minutes, difficulty, library."""
+    body, name = translator.body, node["exercise"]
+    level = min(translator.section_level + 1, 6)
+    body.append(
+        translator.starttag(
+            node,
+            "section",
+            "",
+            CLASS="nc-exercise",
+            **{
+                "aria-labelledby": f"{name}-title",
+                "data-exercise": name,
+                "data-chapter": node["chapter"],
+                "data-runtime": node["runtime"],
+                "data-version": node["version"],
+            },
+        )
+    )
+    body.append(f'<header class="nc-head">\n<h{level} class="nc-title" id="{name}-title">')
+    translator.add_fignumber(node)
+    body.append(f'<span class="nc-name">{translator.encode(node["title"])}</span>')
+    translator.add_permalink_ref(node, "Link to this exercise")
+    facts = "".join(f"<li>{translator.encode(fact)}</li>" for fact in node["facts"])
+    body.append(f'</h{level}>\n<ul class="nc-facts">{facts}</ul>\n</header>\n')
+
+
+def depart_card(translator: Any, node: ExerciseCard) -> None:
+    """Close the card."""
+    translator.body.append("</section>\n")
+
+
+def _title(node: nodes.Element) -> str:
+    return str(node["title"])
+
+
+def register(app: Sphinx) -> None:
+    """Add both directives and the numbered card."""
+    other = (pass_through, pass_through)
+    app.add_config_value("normcourse_exercise_data", "", "env", (str,))
+    app.add_enumerable_node(
+        ExerciseCard,
+        "exercise",
+        _title,
+        html=(visit_card, depart_card),
+        latex=other,
+        text=other,
+        man=other,
+        texinfo=other,
+    )
+    app.add_directive("live-exercise", LiveExercise)
+    app.add_directive("exercise-list", ExerciseList)

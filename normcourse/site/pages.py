@@ -1,0 +1,55 @@
+"""What every page gets: style sheets, the small page script, buttons as _config.yml allows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from docutils import nodes
+from myst_nb.sphinx_ import HideCodeCellNode
+
+from normcourse.site import ASSETS
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.config import Config
+
+__all__ = ["register"]
+
+
+def repository_buttons(app: Sphinx, config: Config) -> None:
+    """Show the buttons that need a repository when _config.yml names one, else none of them."""
+    options = config.html_theme_options
+    known = bool(options.get("repository_url"))
+    for name in ("use_repository_button", "use_issues_button", "use_edit_page_button"):
+        options[name] = known
+    if not known:
+        options.pop("repository_url", None)
+        options["launch_buttons"] = {}
+
+
+def add_assets(app: Sphinx) -> None:
+    """Serve the extension's own style sheet and script from _static."""
+    app.config.html_static_path.append(str(ASSETS))
+    app.add_css_file("normcourse.css")
+    app.add_js_file("normcourse.js", type="module")
+
+
+def visit_folded_cell(translator: Any, node: nodes.Element) -> None:
+    """Fold a cell under a summary that says what is inside (myst-nb's says "hidden content")."""
+    body, classes = translator.body, " ".join(node["classes"])
+    body.append(f'<details class="nc-fold nc-code-fold {classes}">\n<summary>')
+    body.append(f'<span class="collapsed">{translator.encode(node["prompt_show"])}</span>')
+    body.append(f'<span class="expanded">{translator.encode(node["prompt_hide"])}</span>')
+    body.append("</summary>\n")
+
+
+def depart_folded_cell(translator: Any, node: nodes.Element) -> None:
+    """Close the fold."""
+    translator.body.append("</details>\n")
+
+
+def register(app: Sphinx) -> None:
+    """Connect the handlers of every page."""
+    app.connect("config-inited", repository_buttons)
+    app.connect("builder-inited", add_assets)
+    app.add_node(HideCodeCellNode, override=True, html=(visit_folded_cell, depart_folded_cell))
