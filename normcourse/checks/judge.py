@@ -165,13 +165,10 @@ def compare_values(expected: Outputs, got: Outputs, case: Case) -> Mismatch | No
     The error is the largest absolute difference relative to max(1, max abs expected).
     """
     worst: Mismatch | None = None
-    for name, want in expected.items():
-        want = np.asarray(want)
-        have = np.asarray(got[name])
-        tolerance = tolerance_of(case)
-        wide = np.complex128 if "c" in (want.dtype.kind, have.dtype.kind) else np.float64
-        gap = np.abs(have.astype(wide) - want.astype(wide))
-        gap = np.where((have == want) | (np.isnan(have) & np.isnan(want)), 0.0, gap)
+    tolerance = tolerance_of(case)
+    for name, value in expected.items():
+        want, have = np.asarray(value), np.asarray(got[name])
+        gap = _gap(want, have)
         finite = np.abs(want[np.isfinite(want)])
         scale = max(1.0, float(finite.max(initial=0.0)))
         error = float(gap.max(initial=0.0))
@@ -180,6 +177,14 @@ def compare_values(expected: Outputs, got: Outputs, case: Case) -> Mismatch | No
             index = tuple(int(i) for i in np.unravel_index(flat, want.shape))
             worst = Mismatch(name, index, want[index].item(), have[index].item(), error)
     return worst
+
+
+def _gap(want: Any, have: Any) -> Any:
+    """Return the absolute differences; equal infinities and two NaN differ by 0."""
+    wide = np.complex128 if "c" in (want.dtype.kind, have.dtype.kind) else np.float64
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap = np.abs(have.astype(wide) - want.astype(wide))
+    return np.where((have == want) | (np.isnan(have) & np.isnan(want)), 0.0, gap)
 
 
 def tolerance_of(case: Case) -> float:

@@ -116,7 +116,7 @@ def run_trial(answer: Any, probe: str, inputs: dict[str, Any], layout: str = "pl
     captured = _Capture()
     try:
         with _quiet(captured):
-            value = PROBES[probe](answer, given)
+            value = _probe(probe)(answer, given)
     except KeyboardInterrupt:
         raise
     except TimeLimitReached:
@@ -151,6 +151,15 @@ def describe_signature(answer: Any) -> dict[str, Any]:
         for p in parameters
     ]
     return {"kind": kind, "parameters": listed}
+
+
+def _probe(name: str) -> Callable[[Any, dict[str, Any]], Any]:
+    """Return a probe; those for PyTorch are loaded when first asked for."""
+    if name.startswith("torch:"):
+        from normcourse.checks.torch.probes import PROBES as torch_probes
+
+        return torch_probes[name]
+    return PROBES[name]
 
 
 class _Capture(io.TextIOBase):

@@ -7,6 +7,7 @@ the inputs that the learner's code had and compares.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -171,5 +172,298 @@ def affine_mistakes() -> tuple[Mistake, ...]:
             "You add beta before multiplying by gamma, so beta is scaled too. "
             "It is gamma · x_hat + beta.",
             {"affine": "shift_first"},
+        ),
+    )
+
+
+def normalize_backward(
+    dy: Array,
+    x: Array,
+    gamma: Array | None,
+    eps: float,
+    *,
+    axis: Axes,
+    channel_axis: int | Axes,
+    center: bool = True,
+    ddof: int = 0,
+    var_ddof: int = 0,
+    eps_place: str = "inside",
+    statistics: str = "follow",
+    mean_sign: float = 1.0,
+    var_factor: float = 1.0,
+    var_power: int = 2,
+    var_from: str = "x_hat",
+    power: int = 1,
+    count_over: Axes | None = None,
+    gamma_in_dx: str = "inside",
+    dgamma_from: str = "x_hat",
+    parameters_from: str = "dy",
+    parameter_sum: str = "sum",
+    shared_over: Axes | None = None,
+    order: str = "dgamma_dbeta",
+) -> tuple[Array, Array, Array]:
+    """Return dx, dgamma and dbeta of a normalization, right or wrong as the switches say.
+
+    Right is, with means over ``axis`` and inv_std = 1 / sqrt(var + eps):
+
+        dx_hat = gamma * dy
+        dx     = inv_std * (dx_hat - mean(dx_hat) - x_hat * mean(dx_hat * x_hat))
+        dgamma = sum(dy * x_hat),  dbeta = sum(dy)     over all axes that share one gamma
+
+    A group norm is given its view (N, G, C / G, *) with ``channel_axis=(1, 2)``.
+
+    Args:
+        dy: gradient with respect to y.
+        x: the input of the forward pass.
+        gamma: scale along ``channel_axis``, or None for 1.
+        eps: the constant.
+        axis: the axes that one mean pools.
+        channel_axis: the axis or axes that gamma and beta belong to.
+        center: False is RMSNorm: no mean is taken, the variance is the mean square.
+        ddof: what is taken from n in the variance.
+        var_ddof: what is taken from n in mean(dx_hat * x_hat); with ``ddof`` = 1 as well it is
+            the derivative of a forward pass that divides by n - 1.
+        eps_place: "inside" the root, "outside", "outside_exact" (the derivative of a forward pass
+            with eps outside) or "nowhere".
+        statistics: which of them follow x: "follow" (both), "constants" (detached),
+            "mean_constant", "var_constant" or "own" (only through the element itself).
+        mean_sign: factor of mean(dx_hat).
+        var_factor: factor of x_hat * mean(dx_hat * x_hat).
+        var_power: of inv_std within the variance term, in (x - mean) * inv_std**2 * mean(...).
+        var_from: what the variance term holds twice: "x_hat", "x" (not centered, in the mean) or
+            "ones" (the factor x - mean is lost).
+        power: of inv_std before the bracket.
+        count_over: the axes whose sizes give the divisor of the two means; () leaves sums.
+        gamma_in_dx: "inside" the means, "outside" them (pulled out), "none" or "divided".
+        dgamma_from: what dy is multiplied by: "x_hat", "x", "centered", "y" or "ones".
+        parameters_from: "dy" or "dx_hat", which holds gamma already.
+        parameter_sum: "sum" or "mean".
+        shared_over: the axes that dgamma and dbeta sum over; all but ``channel_axis`` if None.
+        order: "dgamma_dbeta" or "dbeta_dgamma".
+    """
+    channel_axes = (channel_axis,) if isinstance(channel_axis, int) else channel_axis
+    channel_axes = tuple(a % x.ndim for a in channel_axes)
+    shape = tuple(size if a in channel_axes else 1 for a, size in enumerate(x.shape))
+    g = 1.0 if gamma is None else gamma.reshape(shape)
+    count = _sizes(x, axis)
+    centered = x - x.mean(axis=axis, keepdims=True) if center else x
+    var = (centered * centered).sum(axis=axis, keepdims=True) / (count - ddof)
+    std = _denominator(var, eps, eps_place.removesuffix("_exact"), "std")
+    x_hat = centered / std
+
+    divisor = count if count_over is None else _sizes(x, count_over)
+    upstream = {"inside": dy * g, "outside": dy, "none": dy, "divided": dy / g}[gamma_in_dx]
+    along = {"x_hat": centered, "x": x, "ones": centered}[var_from]
+    spread = centered if var_from != "ones" else np.ones_like(centered)
+    if eps_place == "outside_exact":
+        var_factor = var_factor * std / np.sqrt(var)  # d sqrt(var) keeps no eps
+    mean_term = mean_sign * _summed(upstream, axis, statistics) / divisor
+    inner = _summed(upstream * along, axis, statistics) / (divisor - var_ddof)
+    var_term = var_factor * spread * std ** -float(var_power) * inner
+    dx: Array = upstream
+    if center and statistics not in ("constants", "mean_constant"):
+        dx = dx - mean_term
+    if statistics not in ("constants", "var_constant"):
+        dx = dx - var_term
+    dx = dx * std ** -float(power)
+    dx = dx * g if gamma_in_dx == "outside" else dx
+
+    factor = {"x_hat": x_hat, "x": x, "centered": centered, "y": x_hat * g, "ones": 1.0}
+    own = dy if parameters_from == "dy" else dy * g
+    if shared_over is None:
+        shared_over = tuple(a for a in range(x.ndim) if a not in channel_axes)
+    reduce = np.sum if parameter_sum == "sum" else np.mean
+    dgamma = reduce(own * factor[dgamma_from], axis=shared_over)
+    dbeta = reduce(own, axis=shared_over)
+    return (dx, dgamma, dbeta) if order == "dgamma_dbeta" else (dx, dbeta, dgamma)
+
+
+def _sizes(x: Array, axis: Axes) -> int:
+    return math.prod(x.shape[a] for a in axis)
+
+
+def _summed(values: Array, axis: Axes, statistics: str) -> Array:
+    """Return the sum over the axes, or the values themselves where each sees only its own."""
+    return values if statistics == "own" else values.sum(axis=axis, keepdims=True)
+
+
+def statistics_gradient_mistakes(method: str, over: str) -> tuple[Mistake, ...]:
+    """Return the mistakes about the path through mean and variance that every backward shares.
+
+    Args:
+        method: name in the messages, such as "BatchNorm".
+        over: what one mean pools, such as "the batch" or "the features".
+    """
+    return (
+        Mistake(
+            "statistics_constant",
+            "You treat mean and variance as constants: dx = dx_hat / std. Both depend on x, and "
+            "two terms follow from that.",
+            {"statistics": "constants"},
+        ),
+        Mistake(
+            "mean_term_missing",
+            f"You leave out the path through the mean: subtract the mean of dx_hat over {over}.",
+            {"statistics": "mean_constant"},
+        ),
+        Mistake(
+            "variance_term_missing",
+            "You leave out the path through the variance: subtract x_hat · mean(dx_hat · x_hat). "
+            "A product of two separate means is 0 and does not replace it.",
+            {"statistics": "var_constant"},
+        ),
+        Mistake(
+            "own_element_only",
+            "You differentiate each value by itself alone. Mean and variance tie all values over "
+            f"{over} together, so sum over them.",
+            {"statistics": "own"},
+        ),
+        Mistake(
+            "mean_term_added",
+            "You add the mean of dx_hat. Its sign is minus: x_hat falls when the mean rises.",
+            {"mean_sign": -1.0},
+        ),
+        Mistake(
+            "variance_term_added",
+            "You add x_hat · mean(dx_hat · x_hat). Its sign is minus: x_hat shrinks when the "
+            "variance grows.",
+            {"var_factor": -1.0},
+        ),
+        Mistake(
+            "variance_term_halved",
+            "Your variance term is half of what it should be. The ½ of the root's derivative "
+            "cancels against the 2 of (x − mean)².",
+            {"var_factor": 0.5},
+        ),
+        Mistake(
+            "variance_term_doubled",
+            "Your variance term is twice what it should be. The 2 of (x − mean)² cancels against "
+            "the ½ of the root's derivative.",
+            {"var_factor": 2.0},
+        ),
+        Mistake(
+            "variance_power_one_low",
+            "Your variance term lacks one division by std. d(1/std)/dvar = −½ · (var + eps)^(−3/2).",
+            {"var_power": 1},
+        ),
+        Mistake(
+            "variance_power_two_low",
+            "Your variance term uses (var + eps)^(−1/2). The derivative of 1/sqrt(var + eps) has "
+            "the power −3/2.",
+            {"var_power": 0},
+        ),
+        Mistake(
+            "x_for_x_hat",
+            "Your mean in the variance term multiplies dx_hat by x. It takes x − mean.",
+            {"var_from": "x"},
+        ),
+        Mistake(
+            "factor_lost",
+            "Your variance term lacks the factor x − mean that differs from value to value.",
+            {"var_from": "ones"},
+        ),
+        Mistake(
+            "sums_for_means",
+            "You subtract sums where means belong: divide both by the number of pooled values.",
+            {"count_over": ()},
+        ),
+        Mistake(
+            "not_divided_by_std",
+            "You forget the division by std: x_hat changes by 1/std when x changes by 1.",
+            {"power": 0},
+        ),
+        Mistake(
+            "divided_by_variance",
+            "You divide dx by the variance. Divide it by its root, sqrt(var + eps).",
+            {"power": 2},
+        ),
+        Mistake(
+            "multiplied_by_std",
+            "You multiply dx by std. Forward divides by std, so backward divides too.",
+            {"power": -1},
+        ),
+        Mistake(
+            "divides_by_n_minus_1",
+            f"You divide by n − 1 in the variance. {method} normalizes with the biased variance.",
+            {"ddof": 1},
+        ),
+        Mistake(
+            "derivative_of_n_minus_1",
+            "Your gradient belongs to a forward pass that divides its variance by n − 1. "
+            f"{method} divides by n.",
+            {"ddof": 1, "var_ddof": 1},
+        ),
+        Mistake(
+            "eps_outside_root",
+            "You add eps to the standard deviation. It belongs inside the root: sqrt(var + eps).",
+            {"eps_place": "outside"},
+        ),
+        Mistake(
+            "derivative_of_eps_outside",
+            "Your gradient belongs to a forward pass with eps outside the root. It belongs "
+            "inside: sqrt(var + eps).",
+            {"eps_place": "outside_exact"},
+        ),
+        Mistake(
+            "eps_missing",
+            "You leave eps out. Use sqrt(var + eps), as the forward pass does.",
+            {"eps_place": "nowhere"},
+        ),
+    )
+
+
+def parameter_gradient_mistakes(over: str) -> tuple[Mistake, ...]:
+    """Return the mistakes about dgamma, dbeta and gamma's part in dx.
+
+    Args:
+        over: what shares one gamma, such as "the batch".
+    """
+    return (
+        Mistake(
+            "gamma_missing_in_dx",
+            "You leave gamma out of dx. It multiplies x_hat, so dx_hat = gamma · dy.",
+            {"gamma_in_dx": "none"},
+        ),
+        Mistake(
+            "divided_by_gamma",
+            "You divide dy by gamma. The gradient of gamma · x_hat is multiplied by gamma.",
+            {"gamma_in_dx": "divided"},
+        ),
+        Mistake(
+            "dgamma_with_x",
+            "Your dgamma sums dy · x. gamma multiplies x_hat, so dgamma = sum(dy · x_hat).",
+            {"dgamma_from": "x"},
+        ),
+        Mistake(
+            "dgamma_with_centered",
+            "Your dgamma sums dy · (x − mean). gamma multiplies x_hat, which is divided by std too.",
+            {"dgamma_from": "centered"},
+        ),
+        Mistake(
+            "dgamma_with_y",
+            "Your dgamma holds gamma once too often. y = gamma · x_hat + beta, so "
+            "dgamma = sum(dy · x_hat).",
+            {"dgamma_from": "y"},
+        ),
+        Mistake(
+            "dgamma_without_x_hat",
+            "Your dgamma equals dbeta. gamma multiplies x_hat, so dgamma = sum(dy · x_hat).",
+            {"dgamma_from": "ones"},
+        ),
+        Mistake(
+            "parameters_from_dx_hat",
+            "You take dgamma and dbeta from dx_hat, which holds gamma already. Take them from dy.",
+            {"parameters_from": "dx_hat"},
+        ),
+        Mistake(
+            "mean_over_batch",
+            f"Your dgamma and dbeta are means over {over}. One gamma serves all of them, so their "
+            "gradients add up.",
+            {"parameter_sum": "mean"},
+        ),
+        Mistake(
+            "dgamma_dbeta_swapped",
+            "You return dbeta before dgamma. The order is dx, dgamma, dbeta.",
+            {"order": "dbeta_dgamma"},
         ),
     )
