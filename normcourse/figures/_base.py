@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 P = ParamSpec("P")
 
-WIDTH = 5.8  # inches: a column of text, so that type keeps its size, and stays legible on a phone
+WIDTH = 4.8  # inches: type keeps its size in a column of text, and stays legible on a phone
 MAX_ALT_WORDS = 30
 
 _STYLE = mpl.rc_params_from_file(

@@ -40,10 +40,12 @@ def affine_per_channel(x: Array, gamma: Array, beta: Array) -> CourseFigure:
         top = ax.get_ylim()[1]
         ax.plot([beta[c], beta[c]], [0, top], color=INK, linewidth=1.4)
         words = f"γ = {signed(gamma[c], 2)}\nβ = {signed(beta[c], 2)}"
-        ax.text(1.02, 0.5, words, transform=ax.transAxes, va="center", fontsize=11)
+        ax.text(1.02, 0.5, words, transform=ax.transAxes, va="center", fontsize=10.5)
         ax.set_yticks([])
         ax.spines["left"].set_visible(False)
-        ax.set_ylabel(f"channel {c}", rotation=0, labelpad=6, ha="right", va="center", fontsize=11)
+        ax.set_ylabel(
+            f"channel {c}", rotation=0, labelpad=6, ha="right", va="center", fontsize=10.5
+        )
     axes[-1].set_xlabel("y")
     return fig
 
@@ -72,7 +74,7 @@ def affine_undo(
             f"more could not be told apart."
         )
     gamma, beta = np.sqrt(var + eps), mean
-    fig = card(3.1)
+    fig = card(2.7)
     fixed, own = fig.subplots(1, 2, sharex=True, sharey=True)
     for batch, marker in zip(batches, markers, strict=False):
         with_fixed = gamma * (batch - mean) / np.sqrt(var + eps) + beta

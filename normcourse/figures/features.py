@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from normcourse.figures._base import CourseFigure, bare, card, figure
+from normcourse.figures._base import CourseFigure, bare, card, figure, signed
 from normcourse.figures.palette import FAINT, INK, METHOD_COLORS, RAW
 
 Array = NDArray[Any]
@@ -92,19 +92,19 @@ def batch_table(x: Array, *, feature: int = 1) -> CourseFigure:
     fig = card(0.36 * (num + 3) + 0.1)
     ax = fig.subplots()
     bare(ax)
-    ax.set_xlim(-1.5, width)
+    ax.set_xlim(-1.35, width)
     ax.set_ylim(num + 2.2, -1)
     ax.add_patch(Rectangle((feature, 0), 1, num, facecolor=_BLUE, alpha=0.2, edgecolor="none"))
     ax.hlines(np.arange(num + 1), 0, width, color=FAINT, linewidth=0.8)
     for c in range(width):
-        shade: dict[str, Any] = (
-            {"color": _BLUE, "weight": "bold"} if c == feature else {"color": INK}
-        )
-        ax.text(c + 0.5, -0.5, f"feature {c}", ha="center", va="center", **shade)
+        shade = _BLUE if c == feature else INK
+        ax.text(c + 0.5, -0.5, f"feature {c}", ha="center", va="center", color=shade)
         for n in range(num):
             ax.text(c + 0.5, n + 0.5, _fixed(x[n, c], 1), ha="center", va="center")
         for line, value in enumerate((x[:, c].mean(), x[:, c].std())):
-            ax.text(c + 0.5, num + 0.6 + line, _fixed(value, 2), ha="center", va="center", **shade)
+            ax.text(
+                c + 0.5, num + 0.6 + line, _fixed(value, 2), ha="center", va="center", color=shade
+            )
     for n in range(num):
         ax.text(-0.15, n + 0.5, f"example {n}", ha="right", va="center", color=RAW)
     for line, name in enumerate(("mean", "std")):
@@ -126,12 +126,12 @@ def feature_histograms(x: Array, y: Array, features: Sequence[int]) -> CourseFig
         y: the batch after, array of shape (N, D).
         features: the columns to draw.
     """
-    fig = card(3.6)
+    fig = card(3.3)
     grid = fig.subplots(2, len(features), sharex="row", sharey=True, squeeze=False)
     for row, (values, color) in enumerate(((x, RAW), (y, _BLUE))):
         for ax, feature in zip(grid[row], features, strict=True):
             column = values[:, feature]
-            ax.hist(column, bins=25, color=color)
+            ax.hist(column, bins=20, color=color)
             ax.axvline(column.mean(), color=INK, linewidth=1.2)
             ax.set_yticks([])
             ax.spines["left"].set_visible(False)
@@ -166,5 +166,6 @@ def feature_correlation(x: Array, y: Array, pair: tuple[int, int]) -> CourseFigu
         ax.set_xlabel(f"unit {first}, {when}")
         ax.set_ylabel(f"unit {second}, {when}")
         correlation = np.corrcoef(a, b)[0, 1]
-        ax.text(0.03, 0.97, f"correlation {correlation:.2f}", transform=ax.transAxes, va="top")
+        words = f"correlation {signed(correlation, 2)}"
+        ax.text(0.5, 1.02, words, transform=ax.transAxes, ha="center", va="bottom")
     return fig

@@ -21,18 +21,25 @@ _LONE = 1.6  # side of a value that is a map by itself
 
 
 def pooled_mask(
-    axes: tuple[int, ...], shape: Shape, *, at: Shape | None = None, groups: int = 1
+    axes: tuple[int, ...],
+    shape: Shape,
+    *,
+    at: Shape | None = None,
+    groups: int | None = None,
 ) -> NDArray[np.bool_]:
     """Return which values share their mean with the value at ``at``.
 
     Args:
-        axes: the axes that one mean pools.
+        axes: the axes that one mean pools; with ``groups`` those of the view (N, G, C / G, *).
         shape: shape of the array, (N, C, *).
         at: index of one value; the first one if not given.
-        groups: number of channel groups where axis 1 is pooled.
+        groups: number of channel groups G of that view.
 
     Returns:
         Booleans of shape ``shape``.
+
+    Raises:
+        ValueError: ``groups`` does not divide the channels.
 
     Example:
         >>> pooled_mask((0,), (2, 3)).astype(int)
@@ -40,16 +47,22 @@ def pooled_mask(
                [1, 0, 0]])
         >>> int(pooled_mask((0, 2, 3), (4, 3, 5, 6)).sum())
         120
+        >>> pooled_mask((2,), (2, 4), groups=2).astype(int)
+        array([[1, 1, 0, 0],
+               [0, 0, 0, 0]])
     """
-    at = (0,) * len(shape) if at is None else at
-    mask = np.ones(shape, dtype=bool)
-    for axis, index in enumerate(np.indices(shape, sparse=True)):
+    view = shape
+    if groups is not None:
+        if shape[1] % groups:
+            raise ValueError(f"groups: expected a divisor of {shape[1]} channels, got {groups}.")
+        view = (shape[0], groups, shape[1] // groups, *shape[2:])
+    flat = 0 if at is None else int(np.ravel_multi_index(at, shape))
+    place = np.unravel_index(flat, view)
+    mask = np.ones(view, dtype=bool)
+    for axis, index in enumerate(np.indices(view, sparse=True)):
         if axis not in axes:
-            mask &= index == at[axis]
-        elif axis == 1 and groups > 1:
-            per_group = shape[1] // groups
-            mask &= index // per_group == at[1] // per_group
-    return mask
+            mask &= index == place[axis]
+    return mask.reshape(shape)
 
 
 @figure(
@@ -60,21 +73,26 @@ def pooled_mask(
 )
 def pooled_axes(
     row: Method,
-    shapes: Sequence[Shape] = ((4, 3), (4, 3, 5), (4, 3, 3, 4)),
+    shapes: Sequence[Shape] = ((4, 3), (4, 3, 5), (4, 3, 2, 3)),
     *,
-    groups: int = 1,
+    groups: int | None = None,
 ) -> CourseFigure:
     """Draw the values that one mean pools, for arrays of two, three and four axes.
 
     Args:
         row: the method, a row of ``normcourse.norms.METHODS``.
         shapes: shapes of the arrays, each (N, C, *) with two to four axes.
-        groups: number of channel groups, for methods that pool over channels.
+        groups: number of channel groups, for methods that cut the channels into groups.
+
+    Raises:
+        ValueError: the method pools no whole axes.
     """
+    if row.axes is None:
+        raise ValueError(f"row: {row.title} pools no whole axes; choose a method that does.")
     tallest = max(_map_size(shape)[0] for shape in shapes)
     pitch = max(tallest, _LONE) + _GAP  # from one example to the next
     bottom = max(shape[0] for shape in shapes) * pitch - _GAP
-    fig = card(3.2)
+    fig = card(2.5)
     ax = fig.subplots()
     bare(ax)
     left = 0.0
@@ -84,9 +102,9 @@ def pooled_axes(
         middle = (left + right) / 2
         ax.text(middle, -1.0, f"({', '.join(_letters(shape))})", ha="center", weight="bold")
         ax.text(middle, bottom + 1.0, _count_in_words(mask), ha="center", va="top")
-        left = right + 2.6
+        left = right + 2.2
     ax.text(-0.8, bottom / 2, "examples", rotation=90, ha="right", va="center")
-    ax.set_xlim(-2.4, left - 2.6 + 0.2)
+    ax.set_xlim(-2.4, left - 2.2 + 0.2)
     ax.set_ylim(bottom + 4.4, -2.6)
     ax.set_aspect("equal")
     return fig

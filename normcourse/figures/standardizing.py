@@ -33,7 +33,7 @@ def worked_example(x: ArrayLike) -> CourseFigure:
     centered, _, _ = core.centered_moments(values, (0,))
     x_hat = core.standardize(values, (0,), eps=0.0).x_hat
     rows = ((values, RAW, "x"), (centered, INK, "x − mean"), (x_hat, _BLUE, "x_hat"))
-    fig = card(3.2)
+    fig = card(3.0)
     ax = fig.subplots()
     for level, (row, color, _) in enumerate(rows):
         ax.axhline(level, color=FAINT, linewidth=1, zorder=0)
@@ -56,12 +56,12 @@ def _label(ax: Axes, value: float, level: int, color: str, *, below: bool) -> No
     ax.annotate(
         signed(value, 2),
         (value, level),
-        xytext=(4 * np.sign(value) if below else 0, -8 if below else 8),
+        xytext=(9 * np.sign(value) if below else 0, -8 if below else 8),
         textcoords="offset points",
         ha="center",
         va="top" if below else "bottom",
         color=color,
-        fontsize=11,
+        fontsize=10.5,
     )
 
 
@@ -71,7 +71,7 @@ def _label(ax: Axes, value: float, level: int, color: str, *, below: bool) -> No
         "dividing by n minus 1 gives 0.71 for two values, nearly 1 for many."
     )
 )
-def variance_divisor(marked: tuple[int, ...] = (2, 4, 32)) -> CourseFigure:
+def variance_divisor(marked: tuple[int, ...] = (2, 4, 8)) -> CourseFigure:
     """Draw the standard deviation of x_hat when the variance is divided by n and by n - 1.
 
     Args:
