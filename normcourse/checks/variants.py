@@ -343,7 +343,8 @@ def statistics_gradient_mistakes(method: str, over: str) -> tuple[Mistake, ...]:
         ),
         Mistake(
             "variance_power_one_low",
-            "Your variance term lacks one division by std. d(1/std)/dvar = −½ · (var + eps)^(−3/2).",
+            "Your variance term lacks one division by std: the derivative of 1/std with respect to "
+            "the variance is −½ · (var + eps)^(−3/2).",
             {"var_power": 1},
         ),
         Mistake(
@@ -436,7 +437,8 @@ def parameter_gradient_mistakes(over: str) -> tuple[Mistake, ...]:
         ),
         Mistake(
             "dgamma_with_centered",
-            "Your dgamma sums dy · (x − mean). gamma multiplies x_hat, which is divided by std too.",
+            "Your dgamma sums dy · (x − mean). gamma multiplies x_hat, which is also divided by "
+            "sqrt(var + eps).",
             {"dgamma_from": "centered"},
         ),
         Mistake(
