@@ -166,15 +166,14 @@ def _number(value: Any) -> str:
     """Write a number so that it reads the same on every platform: four significant digits."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    if isinstance(value, int):
-        return str(value)
-    if math.isnan(value) or math.isinf(value):
-        return str(value).replace("inf", "infinity").replace("nan", "NaN")
-    if value == 0 or 1e-3 <= abs(value) < 1e6:
-        text = f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
-    else:
-        text = f"{value:.2e}"
-    return text.replace("-", "−", 1) if text.startswith("-") else text
+    if math.isnan(value):
+        return "NaN"
+    sign, size = ("−" if value < 0 else ""), abs(value)
+    if math.isinf(size):
+        return f"{sign}infinity"
+    if isinstance(value, int) or 1e4 <= size < 1e6:
+        return f"{sign}{size:.0f}"
+    return f"{sign}{size:.4g}" if size == 0 or 1e-3 <= size < 1e4 else f"{sign}{size:.2e}"
 
 
 def _wrap(paragraph: str, width: int) -> str:
