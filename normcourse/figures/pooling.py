@@ -101,7 +101,7 @@ def pooled_axes(
         right = _draw_maps(ax, mask, left, pitch, method_color(row.name))
         middle = (left + right) / 2
         ax.text(middle, -1.0, f"({', '.join(_letters(shape))})", ha="center", weight="bold")
-        ax.text(middle, bottom + 1.0, _count_in_words(mask), ha="center", va="top")
+        ax.text(middle, bottom + 1.0, _count_in_words(mask, groups), ha="center", va="top")
         left = right + 2.2
     ax.text(-0.8, bottom / 2, "examples", rotation=90, ha="right", va="center")
     ax.set_xlim(-2.4, left - 2.2 + 0.2)
@@ -135,12 +135,14 @@ def _draw_maps(ax: Axes, mask: NDArray[np.bool_], left: float, pitch: float, col
     return float(left + channels * step - _GAP)
 
 
-def _count_in_words(mask: NDArray[np.bool_]) -> str:
+def _count_in_words(mask: NDArray[np.bool_], groups: int | None) -> str:
     """Return the number of pooled values as a product of sizes, in letters and numbers."""
     every = range(mask.ndim)
     sizes = [int(mask.any(axis=tuple(a for a in every if a != axis)).sum()) for axis in every]
     pooled = [axis for axis in every if sizes[axis] > 1]
-    letters = _letters(mask.shape)
+    letters = list(_letters(mask.shape))
+    if groups is not None:
+        letters[1] += "/G"
     product = "·".join(str(sizes[axis]) for axis in pooled)
     total = f"{product} = {math.prod(sizes)}" if len(pooled) > 1 else str(math.prod(sizes))
     return f"{'·'.join(letters[axis] for axis in pooled) or 'each'} =\n{total} values"

@@ -176,6 +176,14 @@ class TestContent:
             texts
         )
 
+    def test_pooled_axes_names_a_group_of_channels(self) -> None:
+        row = dataclasses.replace(
+            METHODS["batch_norm"], axes=lambda ndim: tuple(range(2, ndim + 1))
+        )
+        picture = figures.pooled_axes(row, ((2, 6), (2, 6, 3)), groups=3)
+        texts = [text.get_text() for text in picture.axes[0].texts]
+        assert {"D/G =\n2 values", "C/G·L =\n2·3 = 6 values"} <= set(texts)
+
     def test_affine_undo_fixed_statistics_lie_on_the_diagonal(self) -> None:
         fixed, own = EXAMPLES["affine_undo"]().axes
         for line in [line for line in fixed.lines if line.get_linestyle() == "None"]:
