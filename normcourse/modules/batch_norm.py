@@ -109,7 +109,8 @@ class BatchNorm(ChannelNorm):
         if self.momentum is not None:
             return self.momentum
         assert self.num_batches_tracked is not None
-        return 1 / self.num_batches_tracked
+        assert self.running_mean is not None
+        return 1 / self.num_batches_tracked.to(self.running_mean.dtype)
 
     def _check_count(self, x: Tensor) -> None:
         """Raise where one value would be its own mean."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from normcourse.modules._statistics import full_precision, working_dtype
-from normcourse.modules._validate import check_size
+from normcourse.modules._validate import check_floating, check_size
 from normcourse.modules.instance_norm import InstanceNorm
 
 
@@ -59,6 +59,7 @@ class ConditionalInstanceNorm(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Return the normalized input in the given styles; the same in both modes."""
+        check_floating(x)
         x_hat: Tensor = self.norm(x.to(working_dtype(x)))
         self._check_style(style, len(x))
         shape = (*x.shape[:2], *(1,) * (x.ndim - 2))  # (N, C, 1, ...)

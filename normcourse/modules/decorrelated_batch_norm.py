@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from normcourse.modules._statistics import (
     affine,
+    centered_moments,
     full_precision,
     per_channel,
     unbiased,
@@ -109,11 +110,10 @@ class DecorrelatedBatchNorm(nn.Module):
         if count == 0:
             self.num_batches_tracked.add_(1)
             return x
-        mean = x.mean(1, keepdim=True)
-        mean = mean + (x - mean).mean(1, keepdim=True)  # rounding of the mean
-        cov = (x - mean) @ (x - mean).T / count
+        centered, mean, _ = centered_moments(x, dim=(1,))
+        cov = centered @ centered.T / count
         self._track(mean, cov, count)
-        return self._whitening(cov) @ (x - mean)
+        return self._whitening(cov) @ centered
 
     def _by_running(self, x: Tensor) -> Tensor:
         """Whiten (C, n) with the running statistics: a fixed affine map."""
@@ -132,7 +132,7 @@ class DecorrelatedBatchNorm(nn.Module):
         dtype = self.running_mean.dtype
         weight: float | Tensor = 0.0 if self.momentum is None else self.momentum
         if self.momentum is None:
-            weight = (1 / self.num_batches_tracked).to(dtype)
+            weight = 1 / self.num_batches_tracked.to(dtype)
         self.running_mean.lerp_(mean.flatten().to(dtype), weight)
         self.running_cov.lerp_(unbiased(cov, count).to(dtype), weight)
 

@@ -58,13 +58,13 @@ class MaskedBatchNorm(ChannelNorm):
         real = mask[..., None]  # (*, 1)
         work = x.to(working_dtype(x)).masked_fill(~real, 0)
         if self._uses_batch:
-            mean, var, count = _masked_moments(work, real)
+            centered, mean, var, count = _masked_moments(work, real)
             self._track(mean, var, count)
         else:
             assert self.running_mean is not None
             assert self.running_var is not None
-            mean, var = self.running_mean.to(work.dtype), self.running_var.to(work.dtype)
-        x_hat = (work - mean) * inverse_std(var, self.eps)
+            centered, var = work - self.running_mean, self.running_var.to(work.dtype)
+        x_hat = centered * inverse_std(var, self.eps)
         return affine(x_hat, self.weight, self.bias).masked_fill(~real, 0).to(x.dtype)
 
     @torch.no_grad()
@@ -74,7 +74,8 @@ class MaskedBatchNorm(ChannelNorm):
             return
         enough = count > 1
         self.num_batches_tracked.add_(enough)
-        average = 1 / self.num_batches_tracked.clamp(min=1)
+        assert self.running_mean is not None
+        average = 1 / self.num_batches_tracked.clamp(min=1).to(self.running_mean.dtype)
         weight = average if self.momentum is None else self.momentum
         self._move_running_stats(mean, unbiased(var, count), enough * weight)
 
@@ -97,8 +98,8 @@ class MaskedBatchNorm(ChannelNorm):
             )
 
 
-def _masked_moments(x: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean (D,), biased variance (D,) and the number of real tokens.
+def _masked_moments(x: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return x - mean, mean (D,), biased variance (D,) and the number of real tokens.
 
     x is 0 where ``real`` is False; without any real token mean and variance are 0.
     """
@@ -106,6 +107,7 @@ def _masked_moments(x: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     count = real.sum().to(x.dtype)
     at_least_one = count.clamp(min=1)
     mean = x.sum(dim) / at_least_one
-    residual = (x - mean).masked_fill(~real, 0).sum(dim) / at_least_one  # rounding of the mean
-    mean = mean + residual
-    return mean, (x - mean).masked_fill(~real, 0).square().sum(dim) / at_least_one, count
+    centered = (x - mean).masked_fill(~real, 0)
+    residual = centered.sum(dim) / at_least_one  # 0 but for rounding of the mean
+    centered = (centered - residual).masked_fill(~real, 0)
+    return centered, mean + residual, centered.square().sum(dim) / at_least_one, count

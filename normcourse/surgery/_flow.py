@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from torch import Tensor, fx, nn
 
-from normcourse.modules import blocks, placement
+from normcourse.modules import DecorrelatedBatchNorm, blocks, placement
 from normcourse.surgery._kinds import BATCH_NORMS, INSTANCE_NORMS, LAYERS, Layer, is_layer
 
-_NORMS = (*BATCH_NORMS, *INSTANCE_NORMS)
+_NORMS = (*BATCH_NORMS, *INSTANCE_NORMS, DecorrelatedBatchNorm)
 _LOOK_INTO = (
     blocks.ConvNormReLU,
     blocks.PostActivationBlock,
@@ -33,7 +33,7 @@ class Feed(NamedTuple):
 
 
 def feeds(model: nn.Module) -> Iterator[Feed]:
-    """Yield the layers whose outputs are seen by batch or instance norms alone.
+    """Yield the layers whose outputs are seen by norms alone that subtract a mean per channel.
 
     Raises:
         ValueError: torch.fx cannot follow the model's forward method.
