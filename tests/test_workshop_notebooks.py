@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -123,6 +127,33 @@ def test_notebooks_run_with_one_thread_and_record_no_progress(tiny: Path) -> Non
     code = "import os\nassert os.environ['OMP_NUM_THREADS'] == '1'"
     code += "\nassert os.environ['NORMCOURSE_PROGRESS'] == 'off'"
     assert execute(tiny, [write_notebook(tiny / "book" / "two.ipynb", code)]) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a signal to one process, as Ctrl-C is, needs POSIX")
+def test_an_interruption_is_no_failed_cell_and_leaves_no_kernel(tiny: Path) -> None:
+    code = "import os, time\nopen('../kernel', 'w').write(str(os.getpid()))\ntime.sleep(60)"
+    one = write_notebook(tiny / "book" / "one.ipynb", code)
+    lines = f"from pathlib import Path\nfrom {execute.__module__} import execute\n"
+    lines += f"execute(Path({str(tiny)!r}), [Path({str(one)!r})])"
+    command = [sys.executable, "-c", lines]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        mark = tiny / "kernel"
+        wait_until(lambda: mark.exists() and mark.read_text() != "")
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=30)[0].decode()
+    assert "FAILED" not in output
+    assert output.rstrip().endswith("KeyboardInterrupt")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
+    assert not Store(tiny).holds(one)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for something another process does."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.05)
 
 
 # --- nbval ---------------------------------------------------------------------------------------

@@ -150,6 +150,9 @@ def _pip(root: Path, python: Path, title: str, *words: str) -> None:
             elif PIP_NEXT.match(line):
                 now = _shorten(line)
                 display.step(now, advance=line.startswith("Collecting"))
+            elif line.startswith("WARNING: Retrying"):
+                now = "no answer from the network, trying again"
+                display.show(now)
             elif PIP_NOW.match(line):
                 now = _shorten(line.strip())
                 display.show(now)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,33 @@ def execute(root: Path, paths: Sequence[Path]) -> int:
         say(f"Notebooks: all {len(paths)} unchanged, none to run")
         return 0
     with meter("Running notebooks", len(due)) as display:
-        failures = asyncio.run(_all(store, due, display))
+        failures = _wait(_all(store, due, display))
         if failures:
             raise Trouble("\n\n".join(failures))
     return len(due)
+
+
+def _wait(work: Coroutine[Any, Any, list[str]]) -> list[str]:
+    """Await ``work`` in a thread, so that Ctrl-C reaches us and every kernel is shut down.
+
+    In the main thread nbclient takes the signal for itself and reports a failed cell.
+    """
+    tasks: list[asyncio.Task[list[str]]] = []
+
+    async def main() -> list[str]:
+        tasks.append(asyncio.ensure_future(work))
+        return await tasks[0]
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        done = pool.submit(asyncio.run, main())
+        try:
+            while not wait([done], timeout=0.5).done:  # in slices: Windows cannot interrupt one
+                pass
+        except KeyboardInterrupt:
+            for task in tasks:
+                task.get_loop().call_soon_threadsafe(task.cancel)
+            raise
+    return done.result()
 
 
 async def _all(store: Store, due: Sequence[Path], display: Meter) -> list[str]:
@@ -66,6 +90,7 @@ async def _one(store: Store, path: Path, gate: asyncio.Semaphore, display: Meter
                 env=environment(store.root)
             )
         except Exception as error:
+            _raise_if_cancelled()
             display.step(f"{name} FAILED in {place}")
             return f"{name} failed in {place}\n{_indent(_reason(error))}"
         seconds = time.monotonic() - start
@@ -73,6 +98,13 @@ async def _one(store: Store, path: Path, gate: asyncio.Semaphore, display: Meter
         store.put(path, notebook, seconds)
         display.step(f"{name}: {place.total} cells in {duration(seconds)}")
     return None
+
+
+def _raise_if_cancelled() -> None:
+    """nbclient takes a cancellation for a dead kernel; make it a cancellation again."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 class _Place:
@@ -104,6 +136,7 @@ def _client(root: Path, path: Path, notebook: Any, place: _Place) -> Any:
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_start=place.start,
+        shutdown_kernel="immediate",
         extra_arguments=["--Application.log_level=40"],  # errors only: no remark on its transport
     )
 
