@@ -20,14 +20,15 @@ from normcourse.norms._validate import (
     as_floats,
     as_parameter,
     check_eps,
-    check_momentum,
     same_shape,
 )
+from normcourse.norms.method import Method, per_channel_example
+from normcourse.norms.precision import Axes, working_dtype
 
 _LAYOUT = "(N, C, *), for example (N, D) or (N, C, H, W)"
 
 
-def axes(ndim: int) -> core.Axes:
+def axes(ndim: int) -> Axes:
     """Return the axes that one mean pools: all but the channel axis 1.
 
     Example:
@@ -71,8 +72,8 @@ def batch_norm(
             without the other, or eps < 0.
 
     Differs from torch in:
-        running statistics are updated by :func:`update_running_stats`, not in here; one value per
-        channel in training gives beta where torch raises.
+        running statistics are updated by :func:`update_running_stats`, in running_stats.py; one
+        value per channel in training gives beta where torch raises.
 
     Source:
         Ioffe & Szegedy 2015, Algorithms 1 and 2.
@@ -160,68 +161,6 @@ def batch_norm_backward(
     )
 
 
-def update_running_stats(
-    running_mean: ArrayLike,
-    running_var: ArrayLike,
-    x: ArrayLike,
-    *,
-    momentum: float | None = 0.1,
-    num_batches_tracked: int = 0,
-) -> tuple[Array, Array]:
-    """Return the running statistics after one more training batch.
-
-    Formula:
-        running = (1 - momentum) * running + momentum * batch
-
-    where the batch variance is the unbiased one, n / (n - 1) times the biased variance that
-    normalizes the batch.
-
-    Args:
-        running_mean: array of shape (C,).
-        running_var: array of shape (C,).
-        x: the batch, array of shape (N, C, *).
-        momentum: weight of the new batch; None averages all batches with equal weight.
-        num_batches_tracked: batches seen before this one; only used when ``momentum`` is None.
-
-    Returns:
-        running_mean and running_var, new arrays of shape (C,).
-
-    Raises:
-        TypeError: an argument holds no real numbers.
-        ValueError: fewer than two values per channel (their unbiased variance does not exist),
-            wrong shapes, or a momentum outside [0, 1].
-
-    Differs from torch in:
-        returns new arrays, nothing is changed in place.
-
-    Source:
-        Ioffe & Szegedy 2015, Algorithm 2, in PyTorch's convention: torch.nn.BatchNorm2d.
-
-    Example:
-        >>> import numpy as np
-        >>> x = np.array([[2.0], [4.0], [6.0], [8.0]])
-        >>> mean, var = update_running_stats([0.0], [1.0], x, momentum=0.1)
-        >>> mean, var.round(4)
-        (array([0.5]), array([1.5667]))
-    """
-    x, _, _, old_mean, old_var = _arguments(x, None, None, running_mean, running_var)
-    assert old_mean is not None
-    assert old_var is not None
-    momentum = check_momentum(momentum)
-    count = x.size // max(x.shape[1], 1)
-    if count < 2:
-        raise ValueError(
-            f"x: expected at least 2 values per channel, got shape {x.shape} with {count}. "
-            f"The unbiased variance divides by n - 1; use a larger batch or inference mode."
-        )
-    weight = 1 / (num_batches_tracked + 1) if momentum is None else momentum
-    mean, var = core.moments(x, axes(x.ndim))
-    unbiased = var.reshape(-1) * (count / (count - 1))
-    new_mean = (1 - weight) * old_mean + weight * mean.reshape(-1)
-    new_var = (1 - weight) * old_var + weight * unbiased
-    return new_mean.astype(old_mean.dtype, copy=False), new_var.astype(old_var.dtype, copy=False)
-
-
 def _standardized(
     x: Array,
     running_mean: Array | None,
@@ -233,7 +172,7 @@ def _standardized(
     """Standardize with the statistics that the mode asks for."""
     if training or running_mean is None or running_var is None:
         return core.standardize(x, axes(x.ndim), eps)
-    dtype = core.working_dtype(x)
+    dtype = working_dtype(x)
     mean = core.per_channel(running_mean.astype(dtype), x.ndim)  # (1, C, 1, ...)
     inv_std = core.per_channel(core.inverse_std(running_var.astype(dtype), eps), x.ndim)
     assert mean is not None
@@ -261,3 +200,22 @@ def _arguments(
         as_parameter(running_mean, "running_mean", shape),
         as_parameter(running_var, "running_var", shape),
     )
+
+
+METHOD = Method(
+    name="batch_norm",
+    title="BatchNorm",
+    kind="activation",
+    layout="(N, C, *)",
+    axes=axes,
+    pooled="N, H and W: one mean per channel",
+    parameters=("gamma", "beta"),
+    state=("running_mean", "running_var", "num_batches_tracked"),
+    gradients=("x", "gamma", "beta"),
+    formula=r"y = \gamma_c \frac{x - \mu_c}{\sqrt{\sigma_c^2 + \epsilon}} + \beta_c",
+    paper="ioffe2015batch",
+    forward=batch_norm,
+    backward=batch_norm_backward,
+    module="normcourse.modules.batch_norm:BatchNorm",
+    example=per_channel_example("gamma", "beta"),
+)

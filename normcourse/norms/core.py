@@ -14,13 +14,12 @@ what is left. The mean is corrected once by the mean of the residuals, so that f
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
-Axes = tuple[int, ...]
+from normcourse.norms.precision import Array, Axes, in_range, working_dtype
 
 
 class Standardized(NamedTuple):
@@ -29,17 +28,6 @@ class Standardized(NamedTuple):
     x_hat: Array
     mean: Array
     inv_std: Array
-
-
-def working_dtype(x: Array) -> np.dtype[Any]:
-    """Return the dtype in which statistics of ``x`` are computed: float32 or wider.
-
-    Example:
-        >>> import numpy as np
-        >>> working_dtype(np.zeros(3, np.float16)), working_dtype(np.zeros(3))
-        (dtype('float32'), dtype('float64'))
-    """
-    return np.result_type(x.dtype, np.float32)
 
 
 def centered_moments(x: Array, axis: Axes) -> tuple[Array, Array, Array]:
@@ -53,8 +41,9 @@ def centered_moments(x: Array, axis: Axes) -> tuple[Array, Array, Array]:
         axis: the axes that one mean pools.
 
     Returns:
-        Three arrays in the working dtype: centered like ``x``; mean and var with the pooled axes
-        kept at size 1. Pooling no values at all gives mean 0 and variance 0.
+        Three arrays in the working dtype (float64 where float32 squares would overflow): centered
+        like ``x``; mean and var with the pooled axes kept at size 1. Pooling no values at all
+        gives mean 0 and variance 0.
 
     Example:
         >>> import numpy as np
@@ -63,16 +52,40 @@ def centered_moments(x: Array, axis: Axes) -> tuple[Array, Array, Array]:
         >>> centered.ravel(), mean.item(), var.item()
         (array([-3., -1.,  1.,  3.]), 5.0, 5.0)
     """
-    dtype = working_dtype(x)
     if any(x.shape[a] == 0 for a in axis):
         kept = tuple(1 if a in axis else size for a, size in enumerate(x.shape))
+        dtype = working_dtype(x)
         return x.astype(dtype), np.zeros(kept, dtype), np.zeros(kept, dtype)
+    centered, mean, var = in_range(_two_passes, x, axis)
+    return centered, mean, var
+
+
+def _two_passes(x: Array, axis: Axes, dtype: np.dtype[Any]) -> tuple[Array, Array, Array]:
     mean = np.mean(x, axis=axis, dtype=dtype, keepdims=True)
-    centered = x - mean
+    centered = np.subtract(x, mean, dtype=dtype)
     residual = np.mean(centered, axis=axis, keepdims=True)  # 0 but for rounding of the mean
     centered -= residual
     var = np.mean(np.square(centered), axis=axis, keepdims=True)
     return centered, mean + residual, var
+
+
+def mean_square(x: Array, axis: Axes) -> Array:
+    """Return the mean of ``x * x`` over ``axis``, with the axes kept and no mean removed.
+
+    Example:
+        >>> import numpy as np
+        >>> mean_square(np.array([3.0, 4.0]), axis=(0,))
+        array([12.5])
+    """
+    if any(x.shape[a] == 0 for a in axis):
+        kept = tuple(1 if a in axis else size for a, size in enumerate(x.shape))
+        return np.zeros(kept, working_dtype(x))
+    (square,) = in_range(_mean_square, x, axis)
+    return square
+
+
+def _mean_square(x: Array, axis: Axes, dtype: np.dtype[Any]) -> tuple[Array, ...]:
+    return (np.mean(np.square(x, dtype=dtype), axis=axis, keepdims=True),)
 
 
 def moments(x: Array, axis: Axes) -> tuple[Array, Array]:
@@ -123,7 +136,7 @@ def inverse_std(var: Array, eps: float) -> Array:
         array([0.5, 0. ])
     """
     var = np.asarray(var)
-    std = np.sqrt(np.asarray(var + var.dtype.type(eps)))
+    std: Array = np.sqrt(np.asarray(var + var.dtype.type(eps)))
     inv_std = np.zeros_like(std)
     np.divide(1, std, out=inv_std, where=std > 0)
     return inv_std
@@ -156,12 +169,23 @@ def standardize_backward(dx_hat: Array, x_hat: Array, inv_std: Array, axis: Axes
     """
     if any(x_hat.shape[a] == 0 for a in axis):
         return np.zeros_like(x_hat)
-    mean_term = np.mean(dx_hat, axis=axis, keepdims=True)
-    scale_term = np.mean(dx_hat * x_hat, axis=axis, keepdims=True)
-    dx: Array = dx_hat - mean_term
-    dx -= x_hat * scale_term
+    dx: Array = dx_hat - np.mean(dx_hat, axis=axis, keepdims=True)
+    dx -= x_hat * mean_product(dx_hat, x_hat, axis)
     dx *= inv_std
     return dx
+
+
+def mean_product(a: Array, b: Array, axis: Axes) -> Array:
+    """Return the mean of ``a * b`` over ``axis``, with the axes kept; 0 where it pools nothing.
+
+    Example:
+        >>> import numpy as np
+        >>> mean_product(np.array([1.0, 2.0]), np.array([3.0, 4.0]), axis=(0,))
+        array([5.5])
+    """
+    count = max(math.prod(a.shape[i] for i in axis), 1)
+    product: Array = np.sum(a * b, axis=axis, keepdims=True) / count
+    return product
 
 
 def affine(x_hat: Array, gamma: Array | None, beta: Array | None) -> Array:
