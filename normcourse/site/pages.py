@@ -1,7 +1,8 @@
-"""What every page gets: style sheets, the small page script, buttons as _config.yml allows."""
+"""What every page gets: style, a small script, its opening, buttons as _config.yml allows."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from sphinx.config import Config
 
 __all__ = ["register"]
+
+TEMPLATES = Path(__file__).parent / "templates"
+TEST_MARKER = "# NBVAL_CHECK_OUTPUT"  # for nbval, in the first line of a cell; not for readers
 
 
 def repository_buttons(app: Sphinx, config: Config) -> None:
@@ -34,6 +38,30 @@ def add_assets(app: Sphinx) -> None:
     app.add_js_file("normcourse.js", type="module")
 
 
+def mark_opening(app: Sphinx, doctree: nodes.document) -> None:
+    """Mark the one-line summary in italics that opens a page, and the question before it."""
+    section = doctree.next_node(nodes.section)
+    opening = [node for node in section or [] if not isinstance(node, nodes.title)][:2]
+    for position, node in enumerate(opening):
+        alone = len(node.children) == 1 and isinstance(node[0], nodes.emphasis)
+        if isinstance(node, nodes.paragraph) and alone:
+            node["classes"].append("nc-summary")
+            if position == 1 and isinstance(opening[0], nodes.paragraph):
+                opening[0]["classes"].append("nc-question-asked")
+            return
+
+
+def drop_test_markers(app: Sphinx, doctree: nodes.document) -> None:
+    """Leave out the line that tells nbval to compare the output of a cell."""
+    for cell in doctree.findall(nodes.container):
+        if cell.get("nb_element") != "cell_code_source":
+            continue
+        for code in list(cell.findall(nodes.literal_block)):
+            first, _, rest = code.astext().partition("\n")
+            if first.strip() == TEST_MARKER:
+                code.replace_self(nodes.literal_block(rest, rest, **code.attributes))
+
+
 def visit_folded_cell(translator: Any, node: nodes.Element) -> None:
     """Fold a cell under a summary that says what is inside (myst-nb's says "hidden content")."""
     body, classes = translator.body, " ".join(node["classes"])
@@ -50,6 +78,9 @@ def depart_folded_cell(translator: Any, node: nodes.Element) -> None:
 
 def register(app: Sphinx) -> None:
     """Connect the handlers of every page."""
+    app.config.templates_path.insert(0, str(TEMPLATES))
     app.connect("config-inited", repository_buttons)
+    app.connect("doctree-read", mark_opening)
+    app.connect("doctree-read", drop_test_markers)
     app.connect("builder-inited", add_assets)
     app.add_node(HideCodeCellNode, override=True, html=(visit_folded_cell, depart_folded_cell))

@@ -111,10 +111,7 @@ class QuizDirective(SphinxDirective):
 
     def _number(self, number: Number, question: Question) -> Tag:
         unit = f" {number.unit}" if number.unit else ""
-        margin = f" (± {number.tolerance:g})" if number.tolerance else ""
-        answer = nodes.paragraph(
-            "", "", nodes.strong("", f"{number.answer:g}{unit}"), nodes.Text(margin)
-        )
+        answer = nodes.paragraph("", "", nodes.strong("", f"{number.answer:g}{unit}"))
         body = [answer, *self._after(question)]
         if number.wrong:
             body.append(
