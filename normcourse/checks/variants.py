@@ -26,7 +26,7 @@ def normalize(
     eps: float,
     *,
     axis: Axes,
-    channel_axis: int,
+    channel_axis: int | Axes,
     ddof: int = 0,
     eps_place: str = "inside",
     denominator: str = "std",
@@ -35,6 +35,7 @@ def normalize(
     shift: str = "beta",
     affine: str = "after",
     one_pass: bool = False,
+    given: tuple[Array, Array] | None = None,
 ) -> Array:
     """Return a normalized array, right or wrong as the switches say.
 
@@ -44,7 +45,7 @@ def normalize(
         beta: shift along ``channel_axis``.
         eps: the constant.
         axis: the axes that one mean pools.
-        channel_axis: the axis that gamma and beta belong to.
+        channel_axis: the axis or axes that gamma and beta belong to.
         ddof: what is taken from n in the variance.
         eps_place: "inside" the root, "outside" or "nowhere".
         denominator: "std", "var" or "none".
@@ -53,14 +54,17 @@ def normalize(
         shift: "beta", "gamma" (swapped), "first_beta", "no_shift" or "minus".
         affine: "after", "before" normalizing, or "shift_first": gamma * (x_hat + beta).
         one_pass: variance as E[x^2] - E[x]^2.
+        given: mean and variance to use in place of x's own, axes kept, as inference does.
     """
-    shape = tuple(x.shape[channel_axis] if a == channel_axis % x.ndim else 1 for a in range(x.ndim))
+    shape = parameter_shape(x.shape, channel_axis)
     parameters = {"gamma": gamma, "beta": beta}
     g, b = (_parameter(parameters, which, shape) for which in (scale, shift))
     if affine == "before":
         x = x * g + b
     mean = x.mean(axis=axis, keepdims=True)
-    if one_pass:
+    if given is not None:
+        mean, var = given
+    elif one_pass:
         var = (x * x).mean(axis=axis, keepdims=True) - mean * mean
     else:
         var = x.var(axis=axis, keepdims=True, ddof=ddof)
@@ -69,6 +73,18 @@ def normalize(
         return x_hat
     y: Array = (x_hat + b) * g if affine == "shift_first" else x_hat * g + b
     return y
+
+
+def parameter_shape(shape: tuple[int, ...], channel_axis: int | Axes) -> tuple[int, ...]:
+    """Return the shape in which gamma and beta meet an array: 1 but for their own axes.
+
+    Example:
+        >>> parameter_shape((2, 3, 4), -1), parameter_shape((2, 3, 4), (1, 2))
+        ((1, 1, 4), (1, 3, 4))
+    """
+    axes = channel_axis if isinstance(channel_axis, tuple) else (channel_axis,)
+    kept = {axis % len(shape) for axis in axes}
+    return tuple(size if axis in kept else 1 for axis, size in enumerate(shape))
 
 
 def _denominator(var: Array, eps: float, eps_place: str, kind: str) -> Array:
@@ -131,6 +147,18 @@ def statistics_mistakes(method: str) -> tuple[Mistake, ...]:
             "mean is large. Subtract the mean first, then square.",
             {"one_pass": True},
         ),
+    )
+
+
+def default_eps_mistakes() -> tuple[Mistake, ...]:
+    """Return the mistakes of another default for eps, as other libraries have it."""
+    return tuple(
+        Mistake(
+            f"default_eps_{value:g}",
+            f"Your default is eps={value:g}. The exercise asks for eps=1e-5, PyTorch's default.",
+            {"default_eps": value},
+        )
+        for value in (1e-8, 1e-6, 1e-3, 1e-12)
     )
 
 
@@ -243,8 +271,7 @@ def normalize_backward(
     """
     channel_axes = (channel_axis,) if isinstance(channel_axis, int) else channel_axis
     channel_axes = tuple(a % x.ndim for a in channel_axes)
-    shape = tuple(size if a in channel_axes else 1 for a, size in enumerate(x.shape))
-    g = 1.0 if gamma is None else gamma.reshape(shape)
+    g = 1.0 if gamma is None else gamma.reshape(parameter_shape(x.shape, channel_axes))
     count = _sizes(x, axis)
     centered = x - x.mean(axis=axis, keepdims=True) if center else x
     var = (centered * centered).sum(axis=axis, keepdims=True) / (count - ddof)
