@@ -383,11 +383,12 @@ def test_a_skipped_stage_fails_nothing(tmp_path: Path) -> None:
 
 
 def test_browser_tests_are_skipped_with_a_reason_without_chromium(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "tests" / "browser").mkdir(parents=True)
     monkeypatch.delenv("NORMCOURSE_CHROMIUM", raising=False)
     monkeypatch.setattr(stages.shutil, "which", lambda name: None)
-    outcome = stages.browser(root)
+    outcome = stages.browser(tmp_path)
     assert outcome.status == stages.SKIPPED
     assert "Chromium" in outcome.detail
 
