@@ -6,7 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from normcourse.modules._statistics import full_precision, inverse_std, working_dtype
+from normcourse.modules._statistics import (
+    centered_moments,
+    full_precision,
+    inverse_std,
+    working_dtype,
+)
 from normcourse.modules._validate import check_eps, check_floating, check_size
 
 
@@ -64,7 +69,8 @@ class LocalContrastNorm(nn.Module):
                 f"For one image use x[None], for one channel x[:, None]."
             )
         work = x.to(working_dtype(x))
-        v = work - self._local_mean(work)
+        centered, _, _ = centered_moments(work, (1, 2, 3))  # a constant image cancels exactly
+        v = centered - self._local_mean(centered)
         return (v * inverse_std(self._local_mean(v.square()), self.eps)).to(x.dtype)
 
     def _local_mean(self, x: Tensor) -> Tensor:

@@ -172,16 +172,17 @@ def test_memory_format_is_the_one_torch_gives(make, make_torch) -> None:
 
 
 CENTRED = [
-    "BatchNorm",
-    "GhostBatchNorm",
-    "BatchRenorm",
-    "SyncBatchNorm",
-    "MaskedBatchNorm",
-    "LayerNorm",
-    "InstanceNorm",
-    "GroupNorm",
     "AdaptiveInstanceNorm",
+    "BatchNorm",
+    "BatchRenorm",
     "DecorrelatedBatchNorm",
+    "GhostBatchNorm",
+    "GroupNorm",
+    "InstanceNorm",
+    "LayerNorm",
+    "LocalContrastNorm",
+    "MaskedBatchNorm",
+    "SyncBatchNorm",
 ]
 
 
