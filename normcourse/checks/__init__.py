@@ -2,24 +2,34 @@
 
 ``find(id)`` returns an exercise, ``all_exercises()`` all of them in the order of the course.
 PyTorch exercises live in ``checks/torch`` and are loaded only when they are asked for.
+Importing this package costs the standard library; the first exercise loads NumPy.
 """
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from normcourse.checks.exercise import Case, Exercise, Mismatch, Mistake, Stage
+from normcourse.checks.catalogue import UnknownExercise, listed
 
-__all__ = ["CHAPTERS", "Case", "Exercise", "Mismatch", "Mistake", "Stage", "all_exercises", "find"]
+if TYPE_CHECKING:
+    from normcourse.checks.exercise import Case, Exercise, Mismatch, Mistake, Stage
+
+__all__ = [
+    "CHAPTERS",
+    "Case",
+    "Exercise",
+    "Mismatch",
+    "Mistake",
+    "Stage",
+    "UnknownExercise",
+    "all_exercises",
+    "find",
+]
 
 CHAPTERS: dict[str, tuple[str, ...]] = {
     "batch_norm": ("normcourse.checks.batch_norm",),
 }
-
-
-class UnknownExercise(LookupError):
-    """No exercise has this id."""
 
 
 def all_exercises(chapter: str | None = None) -> tuple[Exercise, ...]:
@@ -39,15 +49,29 @@ def all_exercises(chapter: str | None = None) -> tuple[Exercise, ...]:
 
 
 def find(exercise_id: str) -> Exercise:
-    """Return the exercise of this id.
+    """Return the exercise of this id, loading no more than the modules of its chapter.
 
     Raises:
         UnknownExercise: there is none; the message names the nearest.
     """
-    for exercise in all_exercises():
-        if exercise.id == exercise_id:
-            return exercise
-    ids = [exercise.id for exercise in all_exercises()]
-    near = difflib.get_close_matches(exercise_id, ids, n=1)
-    meant = f" Did you mean {near[0]}?" if near else " `normcourse progress` lists them all."
-    raise UnknownExercise(f"there is no exercise {exercise_id!r}.{meant}")
+    known = listed().get(exercise_id)
+    for module in _modules(known.chapter, known.runtime) if known else _modules():
+        for exercise in import_module(module).EXERCISES:
+            if exercise.id == exercise_id:
+                return exercise  # type: ignore[no-any-return]
+    raise UnknownExercise(exercise_id, [*listed()])
+
+
+def _modules(chapter: str = "", runtime: str = "") -> list[str]:
+    """Return the modules that may hold an exercise; those for PyTorch only where asked for."""
+    names = [n for c, modules in CHAPTERS.items() if chapter in ("", c) for n in modules]
+    in_torch = [name for name in names if name.startswith("normcourse.checks.torch.")]
+    in_numpy = [name for name in names if name not in in_torch]
+    return {"torch": in_torch, "numpy": in_numpy}.get(runtime, names)
+
+
+def __getattr__(name: str) -> Any:
+    """Load the record types when they are first asked for; they bring NumPy with them."""
+    if name not in ("Case", "Exercise", "Mismatch", "Mistake", "Stage"):
+        raise AttributeError(f"module 'normcourse.checks' has no attribute {name!r}")
+    return getattr(import_module("normcourse.checks.exercise"), name)
