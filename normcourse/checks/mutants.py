@@ -57,7 +57,7 @@ class Mutant:
     """A solution with one change.
 
     Args:
-        key: what was changed, in words that stay the same: "line 3: + to -".
+        key: where and what was changed: line and column of the solution, old and new code.
         code: source text of the mutant.
     """
 
@@ -70,7 +70,7 @@ def mutants(code: str) -> list[Mutant]:
 
     Example:
         >>> [m.key for m in mutants("def f(x):\\n    return x + 1")]
-        ['x + 1 → x - 1', 'x + 1 → x', 'x + 1 → 1', '1 → 2', '1 → 0']
+        ['2:11 x + 1 → x - 1', '2:11 x + 1 → x', '2:11 x + 1 → 1', '2:15 1 → 2', '2:15 1 → 0']
     """
     tree = ast.parse(code)
     _drop_docstrings(tree)
@@ -83,7 +83,8 @@ def mutants(code: str) -> list[Mutant]:
             text = _swap(changed, target, replacement)
             if text is not None and text != original and text not in found:
                 old, new = _brief(node), _brief(replacement)
-                found[text] = Mutant(f"{old} → {new}", text)
+                where = f"{getattr(node, 'lineno', 0)}:{getattr(node, 'col_offset', 0)}"
+                found[text] = Mutant(f"{where} {old} → {new}", text)
     return list(found.values())
 
 

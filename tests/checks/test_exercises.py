@@ -12,44 +12,14 @@ import pytest
 from normcourse.checks import all_exercises
 from normcourse.checks.diagnose import caught, same_outputs
 from normcourse.checks.exercise import Exercise, Mistake
-from normcourse.checks.judge import call_by_name, judge
-from normcourse.checks.runners import InProcessRunner
-from normcourse.checks.texts import supplied_code, text_of
+from normcourse.checks.judge import call_by_name
+from normcourse.checks.texts import text_of
+from tests.checks.measure import adapt, define, verdict
 
 EXERCISES = all_exercises()
 BY_ID = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
 SEEDS = 5
 PAIRS_PER_EXERCISE = 12
-
-
-def verdict(exercise: Exercise, answer: Any, seed: int = 0) -> Any:
-    """Judge a callable as the notebook does."""
-    supplied: dict[str, Any] = {}
-    if exercise.uses:
-        scope = define(supplied_code(exercise))
-        supplied = {name: scope[name] for name in exercise.uses}
-    return judge(exercise, InProcessRunner(answer, exercise, supplied=supplied), seed=seed)
-
-
-def define(code: str) -> dict[str, Any]:
-    """Run source text as a learner's cell would be run."""
-    scope: dict[str, Any] = {"np": np, "__name__": "answers"}
-    if "torch" in code or "nn." in code:
-        import torch
-
-        scope |= {"torch": torch, "nn": torch.nn, "F": torch.nn.functional}
-    exec(compile(code, "<answer>", "exec"), scope)
-    return scope
-
-
-def adapt(exercise: Exercise, function: Any) -> Any:
-    """Return a function of *args for a wrong answer written with keywords of any name."""
-    names = [part.split("=")[0].strip() for part in exercise.signature.split(",") if part.strip()]
-
-    def answer(*args: Any) -> Any:
-        return function(**dict(zip(names, args, strict=False)))
-
-    return answer if exercise.kind != "class" else function
 
 
 MISTAKES = [
