@@ -100,7 +100,8 @@ class LiveExercise(SphinxDirective):
         ]
         colab = colab_address(self.config, notebook)
         if colab:
-            rows.append(("Colab", [nodes.reference("", "open the notebook there", refuri=colab)]))
+            link = nodes.reference("", "open the notebook there", refuri=colab)
+            rows.append(("Colab", [nodes.inline("", "", link)]))
         items: list[nodes.Node] = []
         for name, how in rows:
             items += [Tag("dt", children=[nodes.Text(name)]), Tag("dd", children=how)]
@@ -159,16 +160,14 @@ class ExerciseList(SphinxDirective):
 
     def _chapter(self, chapter: Chapter) -> list[nodes.Node]:
         self.env.note_dependency(str(chapter.path))
-        minutes = sum(exercise.minutes for exercise in chapter.exercises)
-        count = len(chapter.exercises)
+        time = _counted(sum(exercise.minutes for exercise in chapter.exercises), "minute")
+        count = _counted(len(chapter.exercises), "exercise")
         notebook = f"exercises/{chapter.notebook}.ipynb"
         line = nodes.paragraph(
             "",
             "",
             nodes.strong("", chapter.title),
-            nodes.Text(
-                f" — {count} exercise{'s' if count != 1 else ''}, about {minutes} minutes. "
-            ),
+            nodes.Text(f" — {count}, about {time}. "),
         )
         if Path(self.env.srcdir, notebook).is_file():
             line += [nodes.Text("Notebook: "), _download(notebook, f"{chapter.notebook}.ipynb")]
@@ -211,9 +210,12 @@ def colab_address(config: Any, notebook: str) -> str | None:
 
 
 def _facts(exercise: ExerciseText) -> list[str]:
-    minute = "minute" if exercise.minutes == 1 else "minutes"
     level = LEVELS.get(exercise.difficulty, str(exercise.difficulty))
-    return [f"{exercise.minutes} {minute}", level, RUNTIMES[exercise.runtime]]
+    return [_counted(exercise.minutes, "minute"), level, RUNTIMES[exercise.runtime]]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _code(source: str) -> nodes.literal_block:

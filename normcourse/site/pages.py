@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 TEMPLATES = Path(__file__).parent / "templates"
-TEST_MARKER = "# NBVAL_CHECK_OUTPUT"  # for nbval, in the first line of a cell; not for readers
+TEST_MARKER = "# NBVAL_CHECK_OUTPUT"  # a line for nbval, not for readers
 
 
 def repository_buttons(app: Sphinx, config: Config) -> None:
     """Show the buttons that need a repository when _config.yml names one, else none of them."""
+    if config.html_theme != "sphinx_book_theme":
+        return
     options = config.html_theme_options
     known = bool(options.get("repository_url"))
     for name in ("use_repository_button", "use_issues_button", "use_edit_page_button"):
@@ -57,9 +59,10 @@ def drop_test_markers(app: Sphinx, doctree: nodes.document) -> None:
         if cell.get("nb_element") != "cell_code_source":
             continue
         for code in list(cell.findall(nodes.literal_block)):
-            first, _, rest = code.astext().partition("\n")
-            if first.strip() == TEST_MARKER:
-                code.replace_self(nodes.literal_block(rest, rest, **code.attributes))
+            lines = code.astext().split("\n")
+            text = "\n".join(line for line in lines if line.strip() != TEST_MARKER)
+            if text != code.astext():
+                code.replace_self(nodes.literal_block(text, text, **code.attributes))
 
 
 def visit_folded_cell(translator: Any, node: nodes.Element) -> None:
