@@ -10,14 +10,20 @@ from numpy.typing import NDArray
 from normcourse.checks.exercise import Inputs
 
 
-def gammas(rng: np.random.Generator, size: int) -> NDArray[Any]:
-    """Return scales of both signs, different in every entry and away from 0 and 1."""
-    return np.round(rng.uniform(1.3, 2.6, size) * np.resize([1.0, -1.0], size), 2)
+def gammas(rng: np.random.Generator, shape: int | tuple[int, ...]) -> NDArray[Any]:
+    """Return scales of both signs, different in every entry and away from 0 and 1.
+
+    Example:
+        >>> gammas(np.random.default_rng(0), 3)
+        array([ 2.13, -1.65,  1.35])
+    """
+    sizes = rng.uniform(1.3, 2.6, shape)
+    return np.round(sizes * np.resize([1.0, -1.0], sizes.size).reshape(sizes.shape), 2)
 
 
-def parameters(rng: np.random.Generator, size: int) -> dict[str, NDArray[Any]]:
+def parameters(rng: np.random.Generator, shape: int | tuple[int, ...]) -> dict[str, NDArray[Any]]:
     """Return gamma as :func:`gammas` draws it, and beta different from it in every entry."""
-    return {"gamma": gammas(rng, size), "beta": np.round(rng.uniform(0.4, 1.9, size), 2)}
+    return {"gamma": gammas(rng, shape), "beta": np.round(rng.uniform(0.4, 1.9, shape), 2)}
 
 
 def as_float32(inputs: Inputs) -> Inputs:
