@@ -7,7 +7,8 @@ of an exercise they are:
 
 with the roles statement (Markdown), answer (code with ``### BEGIN SOLUTION`` and
 ``### END SOLUTION``), check (code) and reason (Markdown, why the solution is as it is). From it
-this module writes the learner's notebook and ``checks/data/<chapter>.json``.
+this module writes ``checks/data/<chapter>.json``, and from that the learner's notebook
+(:mod:`handout`).
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import ast
 import json
 import re
 import sys
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from normcourse.checks.exercise import Exercise
+from normcourse.checks.handout import dump, learner_notebook
 
 ROOT = Path(__file__).parents[2]
 ROLES = ("statement", "answer", "check", "reason")
@@ -82,9 +83,11 @@ def build(solutions: dict[str, Any], exercises: tuple[Exercise, ...]) -> tuple[A
         "chapter": first.chapter,
         "notebook": first.notebook,
         "title": _title(solutions),
+        "metadata": solutions["metadata"],
+        "cells": _skeleton(solutions),
         "exercises": records,
     }
-    return _learner(solutions, known), data
+    return learner_notebook(data), data
 
 
 def _parts(notebook: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -129,33 +132,18 @@ def _record(exercise: Exercise, parts: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _learner(solutions: dict[str, Any], known: dict[str, Exercise]) -> dict[str, Any]:
-    """Return the notebook that the learner edits."""
+def _skeleton(notebook: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the learner's cells; statements and answers without the text that records hold."""
     cells = []
-    for cell in solutions["cells"]:
-        cell = deepcopy(cell)
-        tag = cell["metadata"].get("normcourse")
-        if cell["cell_type"] == "code":
-            cell["outputs"], cell["execution_count"] = [], None
-        if tag is not None and tag["role"] == "reason":
+    for cell in notebook["cells"]:
+        role = cell["metadata"].get("normcourse", {}).get("role")
+        if role == "reason":
             continue
-        if tag is not None and tag["role"] == "statement":
-            cell["source"] = _lines(_heading(known[tag["exercise"]]) + _text(cell))
-        if tag is not None and tag["role"] == "answer":
-            cell["source"] = _lines(stub_of(_text(cell)))
-        cells.append(cell)
-    metadata = deepcopy(solutions["metadata"])
-    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-
-
-def _heading(exercise: Exercise) -> str:
-    """Return the title and the line that says how long, how hard and with what."""
-    tools = "NumPy" if exercise.runtime == "numpy" else "PyTorch"
-    return (
-        f"## {exercise.title}\n\n"
-        f"`{exercise.id}` · about {exercise.minutes} minutes · difficulty {exercise.difficulty} "
-        f"of 4 · use {tools} · chapter {exercise.notebook[:2]}, “{exercise.section}”\n\n"
-    )
+        kept = {"id": cell["id"], "cell_type": cell["cell_type"], "metadata": cell["metadata"]}
+        if role not in ("statement", "answer"):
+            kept["source"] = _text(cell)
+        cells.append(kept)
+    return cells
 
 
 def _title(notebook: dict[str, Any]) -> str:
@@ -169,10 +157,6 @@ def _title(notebook: dict[str, Any]) -> str:
 def _text(cell: dict[str, Any]) -> str:
     source = cell["source"]
     return source if isinstance(source, str) else "".join(source)
-
-
-def _lines(text: str) -> list[str]:
-    return text.splitlines(keepends=True)
 
 
 def outputs(root: Path = ROOT) -> dict[Path, str]:
@@ -189,14 +173,10 @@ def outputs(root: Path = ROOT) -> dict[Path, str]:
             learner, data = build(json.loads(source.read_text("utf-8")), tuple(exercises))
         except BadSolutions as error:
             raise BadSolutions(f"{source.relative_to(root)}: {error}") from None
-        files[root / "exercises" / f"{name}.ipynb"] = _dump(learner)
+        files[root / "exercises" / f"{name}.ipynb"] = dump(learner)
         folder = root / "normcourse" / "checks" / "data"
-        files[folder / f"{exercises[0].chapter}.json"] = _dump(data)
+        files[folder / f"{exercises[0].chapter}.json"] = dump(data)
     return files
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
 def main(arguments: list[str]) -> int:
