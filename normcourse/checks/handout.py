@@ -1,7 +1,7 @@
 """The learner's notebook of a chapter, put together from the package data.
 
-``make exercises`` writes it to ``exercises/``; ``normcourse start`` writes the same to the learner's
-own folder, also where the package was installed without the course around it.
+``make exercises`` writes it to ``exercises/``; ``normcourse start`` writes the same to a folder of
+the learner's, also where the package was installed without the course around it.
 """
 
 from __future__ import annotations
