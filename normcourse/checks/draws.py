@@ -18,7 +18,8 @@ def gammas(rng: np.random.Generator, shape: int | tuple[int, ...]) -> NDArray[An
         array([ 2.13, -1.65,  1.35])
     """
     sizes = rng.uniform(1.3, 2.6, shape)
-    return np.round(sizes * np.resize([1.0, -1.0], sizes.size).reshape(sizes.shape), 2)
+    signs = np.resize([1.0, -1.0], sizes.size).reshape(sizes.shape)
+    return np.asarray(np.round(sizes * signs, 2))
 
 
 def parameters(rng: np.random.Generator, shape: int | tuple[int, ...]) -> dict[str, NDArray[Any]]:
