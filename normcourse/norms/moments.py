@@ -75,7 +75,8 @@ def stable_variance(stream: Iterable[ArrayLike]) -> float:
     """Return the biased variance of a stream of numbers, read once and never kept.
 
     Formula:
-        merge the moments so far with the two-pass moments of each chunk, in float64
+        merge the moments so far with the two-pass moments of each chunk, in float64, all counted
+        from the stream's first value
 
     Args:
         stream: chunks, each an array of shape (n,); empty ones are allowed.
@@ -97,7 +98,7 @@ def stable_variance(stream: Iterable[ArrayLike]) -> float:
         >>> stable_variance([[1e9 + 2, 1e9 + 4], [], [1e9 + 6, 1e9 + 8]])
         5.0
     """
-    count, mean, var = 0, 0.0, 0.0
+    count, mean, var, first = 0, 0.0, 0.0, 0.0
     for chunk in stream:
         values = as_floats(chunk, "chunk")
         if values.ndim != 1:
@@ -106,7 +107,9 @@ def stable_variance(stream: Iterable[ArrayLike]) -> float:
             )
         if values.size == 0:
             continue
-        new_mean, new_var = core.moments(values.astype(np.float64), (0,))
+        if count == 0:
+            first = float(values[0])
+        new_mean, new_var = core.moments(values.astype(np.float64) - first, (0,))
         merged = merge_moments([count, values.size], [mean, new_mean.item()], [var, new_var.item()])
         count, mean, var = count + values.size, float(merged[0]), float(merged[1])
     if count == 0:

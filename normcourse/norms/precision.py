@@ -36,7 +36,7 @@ def wide_dtype(x: Array) -> np.dtype[Any]:
         (dtype('float32'), dtype('float64'))
     """
     dtype = working_dtype(x)
-    if dtype == np.float32 and x.size and max(x.max(), -x.min()) > 1e18:
+    if x.dtype == np.float32 and x.size and max(float(x.max()), -float(x.min())) > 1e18:
         return np.dtype(np.float64)
     return dtype
 

@@ -11,6 +11,7 @@ Networks", 2018, equation 8 and Algorithm 1.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -109,16 +110,16 @@ def spectral_norm_backward(
 
 
 def power_iteration(
-    weight: ArrayLike, u: ArrayLike, *, num_iterations: int = 1, eps: float = 1e-12
+    weight: ArrayLike, v: ArrayLike, *, num_iterations: int = 1, eps: float = 1e-12
 ) -> tuple[Array, Array]:
     """Return u and v after some steps of power iteration.
 
     Formula, each step:
-        v = Wᵀ u / max(|Wᵀ u|, eps),  u = W v / max(|W v|, eps)
+        u = W v / max(|W v|, eps),  v = Wᵀ u / max(|Wᵀ u|, eps)
 
     Args:
         weight: array of shape (O, *).
-        u: the vector so far, array of shape (O,).
+        v: the vector so far, array of shape (M,).
         num_iterations: number of steps, at least 1.
         eps: smallest length to divide by.
 
@@ -130,7 +131,8 @@ def power_iteration(
         ValueError: wrong shapes, no steps, or eps < 0.
 
     Differs from torch in:
-        returns new arrays, nothing is changed in place.
+        returns new arrays, nothing is changed in place. The paper's step starts from u and ends
+        with u; torch's parametrization starts from v and ends with v, and so does this one.
 
     Source:
         Miyato et al. 2018, Algorithm 1.
@@ -142,17 +144,17 @@ def power_iteration(
     """
     weight = as_floats(weight, "weight", min_ndim=2, layout=_LAYOUT)
     matrix = _matrix(weight)
-    u = as_required(u, "u", weight.shape[:1]).astype(matrix.dtype, copy=False)
+    v = as_required(v, "v", matrix.shape[1:]).astype(matrix.dtype, copy=False)
     eps = check_eps(eps)
     for _ in range(check_whole(num_iterations, "num_iterations", at_least=1)):
-        v = _unit(matrix.T @ u, eps)
         u = _unit(matrix @ v, eps)
+        v = _unit(matrix.T @ u, eps)
     return u, v
 
 
 def _matrix(weight: Array) -> Array:
     """Return the weight as a matrix of one row per output, in the working dtype."""
-    columns = int(np.prod(weight.shape[1:]))
+    columns = math.prod(weight.shape[1:])
     return weight.reshape(len(weight), columns).astype(working_dtype(weight), copy=False)
 
 
@@ -188,7 +190,7 @@ def _arguments(
 def _example(rng: np.random.Generator, shape: Shape) -> dict[str, Any]:
     """Return the arguments of one call, after one step of power iteration."""
     weight = draw_input(rng, shape)
-    u, v = power_iteration(weight, rng.standard_normal(shape[0]))
+    u, v = power_iteration(weight, rng.standard_normal(math.prod(shape[1:])))
     return {"weight": weight, "u": u, "v": v}
 
 

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from normcourse.norms import core
 from normcourse.norms._validate import Array, as_floats, as_required, same_shape
 from normcourse.norms.method import Method, Shape, draw_input, draw_parameter
-from normcourse.norms.precision import Axes
+from normcourse.norms.precision import Axes, working_dtype
 
 
 def axes(ndim: int) -> Axes:
@@ -107,9 +107,13 @@ def weight_norm_backward(
 
 def _direction(v: Array, axis: Axes) -> tuple[Array, Array]:
     """Return v / |v| and 1 / |v|, with the axes kept."""
-    count = int(np.prod([v.shape[a] for a in axis]))
-    inv_norm = core.inverse_std(count * core.mean_square(v, axis), eps=0.0)
-    return np.multiply(v, inv_norm, dtype=inv_norm.dtype), inv_norm
+    dtype = working_dtype(v)
+    largest = np.max(np.abs(v), axis=axis, keepdims=True, initial=0.0).astype(dtype)
+    inv_largest = np.divide(1, largest, out=np.zeros_like(largest), where=largest > 0)
+    direction = np.multiply(v, inv_largest, dtype=dtype)  # entries up to 1: squares stay in range
+    inv_norm = core.inverse_std(np.sum(np.square(direction), axis=axis, keepdims=True), eps=0.0)
+    direction *= inv_norm
+    return direction, inv_norm * inv_largest
 
 
 def _arguments(v: ArrayLike, g: ArrayLike, output_axis: int | None) -> tuple[Array, Array, Axes]:
