@@ -93,6 +93,7 @@ def project(tmp_path: Path) -> Path:
         f"# pins\nnumpy==1.0  # numbers\n{environment.LIGHT_END}\ntorch==2.0 # nets\n"
     )
     (tmp_path / "pyproject.toml").write_text("[project]\n")
+    (tmp_path / "constraints.txt").write_text("scipy==1.0\n")
     return tmp_path
 
 
@@ -127,7 +128,7 @@ def test_a_second_set_up_does_nothing(project: Path, installer: Installer) -> No
     assert installer.modes == ["full"]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "pyproject.toml"])
+@pytest.mark.parametrize("name", ["requirements.txt", "constraints.txt", "pyproject.toml"])
 def test_changed_requirements_are_installed(project: Path, installer: Installer, name: str) -> None:
     environment.ensure(project, env={})
     (project / name).write_text((project / name).read_text() + "\n# more\n")
@@ -211,6 +212,14 @@ def test_light_requirements_leave_torch_out(project: Path, root: Path) -> None:
     assert not any(line.startswith(("torch", "pytest")) for line in real)
 
 
+def test_constraints_hold_what_the_requirements_pin(root: Path) -> None:
+    pins = environment.requirements(root, light=False)
+    constraints = (root / "constraints.txt").read_text(encoding="utf-8").lower().splitlines()
+    normal = {line.replace("_", "-") for line in constraints}
+    missing = [pin for pin in pins if pin.lower().replace("_", "-") not in normal]
+    assert missing == ["torch==2.13.0"], "PyTorch alone has builds of its own"
+
+
 def test_pip_is_asked_for_the_exact_pins_and_the_named_index(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,7 +233,8 @@ def test_pip_is_asked_for_the_exact_pins_and_the_named_index(
     env = {"TORCH_INDEX": "https://wheels.invalid/cpu"}
     environment._install(project, Path("python"), light=False, env=env)
     assert "torch==2.0\n" in asked[0][-1]
-    assert asked[0][2:4] == ("--extra-index-url", "https://wheels.invalid/cpu")
+    assert asked[0][2:4] == ("-c", "constraints.txt")
+    assert asked[0][4:6] == ("--extra-index-url", "https://wheels.invalid/cpu")
     assert asked[1] == ("--no-deps", "-e", ".")
 
 

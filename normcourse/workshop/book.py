@@ -27,6 +27,7 @@ CONFIG = (
     "_config.yml",
     "_toc.yml",
     "requirements.txt",
+    "constraints.txt",
     "pyproject.toml",
     "package.json",
     "package-lock.json",

@@ -23,6 +23,8 @@ from normcourse.workshop.console import PlainMeter, Trouble, say, stream
 
 __all__ = ["LIGHT_END", "ensure", "fingerprint", "is_ready", "requirements", "venv_python"]
 
+#: Pins of what the requirements bring along.
+CONSTRAINTS = "constraints.txt"
 #: The line of requirements.txt up to which a light install reads.
 LIGHT_END = "# --- a light install (LIGHT=1) ends here ---"
 PIP_NEXT = re.compile(r"^(Collecting|Installing collected) ")
@@ -48,7 +50,7 @@ def requirements(root: Path, *, light: bool) -> list[str]:
 def fingerprint(root: Path) -> str:
     """What an environment is made from: the requirements, the package's own, and the place."""
     digest = hashlib.sha256(str(root.resolve()).encode())
-    for name in ("requirements.txt", "pyproject.toml"):
+    for name in ("requirements.txt", CONSTRAINTS, "pyproject.toml"):
         digest.update((root / name).read_bytes())
     return digest.hexdigest()
 
@@ -130,10 +132,11 @@ def _make_venv(root: Path, python: Path) -> None:
 def _install(root: Path, python: Path, *, light: bool, env: Mapping[str, str]) -> None:
     wanted = requirements(root, light=light)
     extra = ["--extra-index-url", env["TORCH_INDEX"]] if env.get("TORCH_INDEX") else []
+    pins = ("-c", CONSTRAINTS)
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder) / "requirements.txt"
         listed.write_text("\n".join(wanted) + "\n", encoding="utf-8")
-        _pip(root, python, "Installing what the course needs", "-r", str(listed), *extra)
+        _pip(root, python, "Installing what the course needs", "-r", str(listed), *pins, *extra)
     _pip(root, python, "Installing the package normcourse", "--no-deps", "-e", ".")
 
 

@@ -74,7 +74,7 @@ def package_hash(root: Path) -> str:
         for path in files(package)
         if not any(path == quiet or quiet in path.parents for quiet in silent)
     ]
-    pins = [root / "requirements.txt"]
+    pins = [root / "requirements.txt", root / "constraints.txt"]
     return platform.python_version() + tree_hash(root, [*used, *(p for p in pins if p.exists())])
 
 
