@@ -1,4 +1,4 @@
-"""What must hold for any data: identities between methods, moments, what gradients cannot contain."""
+"""What must hold for any data: identities, moments, and what gradients cannot contain."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_what_a_gradient_cannot_contain(x: Array, eps: float, axis: tuple[int, .
     out = core.standardize(x, axis, eps)
     dx_hat = like(x, 3)
     dx = core.standardize_backward(dx_hat, out.x_hat, out.inv_std, axis)
-    mean = dict(axis=axis, keepdims=True)
+    mean = {"axis": axis, "keepdims": True}
     assert_close(np.mean(dx, **mean), np.zeros_like(out.mean), 1e-13)
     var = x.var(**mean)
     share = np.divide(eps, var + eps, out=np.zeros_like(var), where=var > 0)
