@@ -126,6 +126,7 @@ def merge_moments(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Ten
         Chan, Golub & LeVeque, "Algorithms for computing the sample variance", 1983.
 
     Example:
+        >>> import torch
         >>> mean, var = merge_moments(
         ...     torch.tensor([3, 1]), torch.tensor([[4.0], [8.0]]), torch.tensor([[8 / 3], [0.0]])
         ... )

@@ -44,9 +44,11 @@ class LocalContrastNorm(nn.Module):
 
     Example:
         >>> import torch
-        >>> x = torch.tensor([[[[2.0, 4.0, 6.0, 8.0]]]])
-        >>> layer = LocalContrastNorm(3)
-        >>> torch.testing.assert_close(layer(10 * x + 7), layer(x), rtol=1e-4, atol=0.0)
+        >>> x, layer = torch.tensor([[[[0.0, 1.0, 5.0, 7.0]]]]), LocalContrastNorm(3, eps=0.0)
+        >>> layer(x).flatten()
+        tensor([-0.6621, -1.2031,  0.8355,  1.0640])
+        >>> layer(5 * x + 3).flatten()  # contrast and brightness are gone
+        tensor([-0.6621, -1.2031,  0.8355,  1.0640])
     """
 
     window: Tensor

@@ -11,7 +11,7 @@ def swap(model: nn.Module, exchange: dict[nn.Module, nn.Module]) -> nn.Module:
     A model that is itself to be exchanged is returned as the new module.
     """
     for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
+        for name, child in list(parent._modules.items()):  # named_children() hides second names
             if child in exchange:
                 setattr(parent, name, exchange[child])
     return exchange.get(model, model)

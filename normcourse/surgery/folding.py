@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -282,8 +282,13 @@ def _plain_copy(layer: L) -> L:
     if isinstance(plain, WSConv2d):
         return plain.to_conv2d()  # type: ignore[return-value]
     if parametrize.is_parametrized(plain):
-        for name in list(plain.parametrizations):  # type: ignore[arg-type]
-            parametrize.remove_parametrizations(plain, name)
+        # Not remove_parametrizations: it changes the class, which the original shares.
+        names = cast(nn.ModuleDict, plain.parametrizations).keys()
+        computed = {name: getattr(plain, name).detach() for name in names}
+        plain.__class__ = parametrize.type_before_parametrizations(plain)
+        del plain.parametrizations
+        for name, value in computed.items():
+            plain.register_parameter(name, nn.Parameter(value))
     return plain
 
 
