@@ -28,7 +28,9 @@ __all__ = [
 ]
 
 CHAPTERS: dict[str, tuple[str, ...]] = {
+    "covariate_shift": ("normcourse.checks.covariate_shift",),
     "batch_norm": ("normcourse.checks.batch_norm",),
+    "layer_norm": ("normcourse.checks.layer_norm",),
 }
 
 

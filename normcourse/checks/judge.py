@@ -127,7 +127,8 @@ def examine(exercise: Exercise, attempt: Attempt) -> Finding | None:
         if finding is not None:
             return finding
     expected = viewed(exercise, case.inputs, attempt.expected)
-    return _found(case, compare_values(expected, viewed(exercise, case.inputs, got), case))
+    mismatch = compare_values(expected, viewed(exercise, case.inputs, got), case)
+    return _found(case, mismatch, of_view=exercise.view is not None)
 
 
 def name_outputs(exercise: Exercise, value: Any) -> tuple[Outputs | None, str]:
@@ -355,10 +356,12 @@ def _finite(exercise: Exercise, attempt: Attempt) -> Finding | None:
     return None
 
 
-def _found(case: Case, mismatch: Mismatch | None) -> Finding | None:
+def _found(case: Case, mismatch: Mismatch | None, *, of_view: bool = False) -> Finding | None:
     if mismatch is None:
         return None
     message = mismatch.message or f"the values of {mismatch.name} differ; its shape is right."
+    if of_view and not mismatch.message:
+        message = f"not as it should be: {mismatch.name}."
     return Finding(case.stage, message, mismatch)
 
 
@@ -388,6 +391,11 @@ def _repeats(exercise: Exercise, runner: Runner, attempt: Attempt) -> bool:
     if exercise.compare is not None:
         return all(_alike(again[n], attempt.got[n]) for n in exercise.outputs)
     if any(np.shape(again[n]) != np.shape(attempt.got[n]) for n in exercise.outputs):
+        return False
+    if compare_values(attempt.got, again, attempt.case) is None:
+        return True
+    shapes = {name: np.shape(want) for name, want in attempt.expected.items()}
+    if exercise.view is None or any(np.shape(again[n]) != shapes.get(n) for n in again):
         return False
     want, have = (viewed(exercise, attempt.case.inputs, o) for o in (attempt.got, again))
     return compare_values(want, have, attempt.case) is None
@@ -455,16 +463,15 @@ def _failed(
             "worst": f"{mismatch.name}{place}",
             "max_error": error,
         }
-    reasons = (mismatch.why,) if mismatch is not None and mismatch.why else ()
+    why = f" {mismatch.why[0].upper()}{mismatch.why[1:]}." if mismatch and mismatch.why else ""
     return Feedback(
         exercise.id,
         exercise.version,
         finding.status,
-        finding.message,
+        finding.message + why,
         stage=finding.stage.name.lower(),
         case=attempt.case.name if attempt else "",
         setting=setting(attempt.case) if attempt else "",
-        evidence=reasons,
         next=_chapter(exercise),
         hint=f"hint({exercise.id})",
         output=attempt.trial.output if attempt else "",
@@ -499,9 +506,13 @@ def setting(case: Case) -> str:
                 dtype_said = True
         elif isinstance(value, float):
             parts.append(f"{name} = {value:g}".replace("e-0", "e-").replace("e+0", "e"))
-        elif isinstance(value, bool | int | str):
+        elif isinstance(value, bool | int | str) or _is_shape(value):
             parts.append(f"{name} = {value!r}")
     return ", ".join(parts)
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(size, int) for size in value)
 
 
 def _chapter(exercise: Exercise, section: str = "") -> str:
