@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,13 @@ from normcourse.checks.variants import affine_mistakes, normalize, statistics_mi
 from normcourse.norms.batch_norm import batch_norm
 
 _NOTEBOOK = "02_batch_norm"
+_VARIANCE = "The biased variance, and eps inside the root"
+
+
+def _read_again(mistakes: tuple[Mistake, ...], section: str) -> tuple[Mistake, ...]:
+    """Send the learner who makes one of the mistakes to a section."""
+    return tuple(replace(mistake, section=section) for mistake in mistakes)
+
 
 # ---------------------------------------------------------------- normalized_example
 
@@ -238,7 +246,7 @@ _CHANGES_X = Mistake(
 _BATCH_NORM_FORWARD = Exercise(
     id="batch_norm_forward",
     title="BatchNorm of a table",
-    section="Scale and shift",
+    section="From the loop to torch.nn",
     signature="x, gamma, beta, eps=1e-5",
     minutes=8,
     difficulty=1,
@@ -260,8 +268,8 @@ _BATCH_NORM_FORWARD = Exercise(
     variant=_forward_variant,
     mistakes=(
         *_AXIS_MISTAKES,
-        *statistics_mistakes("BatchNorm"),
-        *affine_mistakes(),
+        *_read_again(statistics_mistakes("BatchNorm"), _VARIANCE),
+        *_read_again(affine_mistakes(), "Scale and shift"),
         *_DEFAULT_EPS,
         _CHANGES_X,
     ),
@@ -456,8 +464,8 @@ _BATCH_NORM_FORWARD_NCHW = Exercise(
     variant=_nchw_variant,
     mistakes=(
         *_NCHW_MISTAKES,
-        *statistics_mistakes("BatchNorm"),
-        *affine_mistakes(),
+        *_read_again(statistics_mistakes("BatchNorm"), _VARIANCE),
+        *_read_again(affine_mistakes(), "Scale and shift"),
         *_DEFAULT_EPS,
         Mistake(
             "changes_x",
@@ -531,8 +539,7 @@ _AFFINE_TO_UNDO = Exercise(
     ),
     insight=(
         "One pair (gamma, beta) undoes one pair of statistics. In training the statistics change "
-        "with every batch while gamma and beta stay: the layer can only be the identity on "
-        "average."
+        "with every batch while gamma and beta stay: no single pair undoes every batch."
     ),
     cases=_undo_cases,
     reference=_undo_reference,
