@@ -74,7 +74,56 @@ def exhaust(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
     return function(stream, *(inputs[other] for other in others))
 
 
-PROBES: dict[str, Callable[[Any, dict[str, Any]], Any]] = {"call": call, "exhaust": exhaust}
+def call_with_functions(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
+    """Call a function some of whose arguments are functions, given by their names."""
+    return function(*(with_functions(value) for value in inputs.values()))
+
+
+def with_functions(value: Any) -> Any:
+    """Return the value with each name of :data:`FUNCTIONS` replaced by its function."""
+    if isinstance(value, list | tuple):
+        return type(value)(with_functions(item) for item in value)
+    return FUNCTIONS[value] if isinstance(value, str) else value
+
+
+def _pooling(*axes: int) -> Callable[[Any], Any]:
+    """Return a function that standardizes over the axes, eps = 1e-5."""
+
+    def norm(x: Any) -> Any:
+        mean, var = x.mean(axis=axes, keepdims=True), x.var(axis=axes, keepdims=True)
+        return (x - mean) / np.sqrt(var + 1e-5)
+
+    return norm
+
+
+def _pooling_so_far(x: Any) -> Any:
+    """Standardize each position of (B, T, D) over the features of all positions up to it."""
+    parts = [x[:, : t + 1] for t in range(x.shape[1])]
+    mean = np.stack([part.mean(axis=(1, 2)) for part in parts], axis=1)[..., None]
+    var = np.stack([part.var(axis=(1, 2)) for part in parts], axis=1)[..., None]
+    return (x - mean) / np.sqrt(var + 1e-5)
+
+
+def _minus_next(x: Any) -> Any:
+    """Subtract from each position of (B, T, D) the one after it; the last stays."""
+    following = np.concatenate([x[:, 1:], np.zeros_like(x[:, :1])], axis=1)
+    return x - following
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "norm over the features": _pooling(-1),
+    "norm over batch and time": _pooling(0, 1),
+    "norm over time": _pooling(1),
+    "norm over the sequence": _pooling(1, 2),
+    "norm over the past": _pooling_so_far,
+    "difference to the next": _minus_next,
+}
+
+PROBES: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
+    "call": call,
+    "call with functions": call_with_functions,
+    "exhaust": exhaust,
+}
 
 
 def _strided(array: Any) -> Any:
@@ -122,9 +171,9 @@ def run_trial(answer: Any, probe: str, inputs: dict[str, Any], layout: str = "pl
     except TimeLimitReached:
         return Trial("timeout", output=captured.text())
     except MemoryError as error:
-        return Trial("memory", error=_describe(error, answer), output=captured.text())
+        return Trial("memory", error=describe_error(error, answer), output=captured.text())
     except BaseException as error:
-        return Trial("raised", error=_describe(error, answer), output=captured.text())
+        return Trial("raised", error=describe_error(error, answer), output=captured.text())
     changed = [name for name in given if not _unchanged(given[name], inputs[name])]
     return Trial("returned", value, output=captured.text(), changed=changed)
 
@@ -230,7 +279,7 @@ def _unchanged(now: Any, before: Any) -> bool:
     return True
 
 
-def _describe(error: BaseException, answer: Any) -> dict[str, Any]:
+def describe_error(error: BaseException, answer: Any) -> dict[str, Any]:
     """Return type, message and the learner's own line; the error's own methods are not trusted."""
     code = getattr(inspect.unwrap(answer) if callable(answer) else answer, "__code__", None)
     home = code.co_filename if code is not None else _home_of_class(answer)

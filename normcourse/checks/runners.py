@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from normcourse.checks import codec
+from normcourse.checks.child import Child, Settings
 from normcourse.checks.exercise import Case, Exercise
 from normcourse.checks.probes import TimeLimitReached, Trial, describe_signature, run_trial
 from normcourse.checks.source import Source
@@ -156,34 +156,125 @@ class LoadError(Exception):
     """The file does not define the answer; the message says why."""
 
 
-class ChildRunner:
-    """Runs the answer of a file in a child process with limits on time and memory.
+class Host:
+    """A learner's file in a child process, for one exercise after the other.
 
-    A loop, a crash or an exit costs the child, never the caller; a new child takes its place for
-    the next call.
+    The file is loaded once; each exercise is served by a branch of the process where the platform
+    has branches, else by a process of its own. A loop, a crash or an exit costs the process, never
+    the caller; a new one takes its place.
 
     Args:
         source: the code of the learner's file.
-        exercise: what is asked.
-        supplied: source text of right callees.
-        time_limit: seconds for loading and for all calls together, each.
-        memory_mb: cap on the child's address space.
+        time_limit: seconds for loading it.
+        memory_mb: cap on what the code may allocate.
+        preload: packages to import before the time limit runs.
     """
 
     def __init__(
         self,
         source: Source,
+        *,
+        time_limit: float = DEFAULT_TIME_LIMIT,
+        memory_mb: int = 4096,
+        preload: tuple[str, ...] = (),
+    ) -> None:
+        seconds = int(4 * time_limit) + 60
+        self._settings = Settings(source.path.parent, memory_mb, seconds, preload)
+        self._source, self._limit = source, time_limit
+        self._child: Child | None = None
+        self._fallen_back = ""
+        self.load_errors: list[str] = []
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+    @property
+    def fallen_back(self) -> str:
+        """Why only imports, definitions and assignments were run, or empty."""
+        return self._fallen_back
+
+    def prepare(self) -> None:
+        """Start the process before it is needed, so that it loads while the caller does."""
+        if self._child is None:
+            self._child = Child(self._settings)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._child is not None:
+            self._child.end()
+            self._child = None
+
+    def branch(self) -> Child:
+        """Return a process that has the file loaded and that nobody has used.
+
+        Raises:
+            LoadError: the file's code does not come to an end.
+            NoChild: the process does not start.
+        """
+        for _ in range(2):  # a second process if the first was lost since it was last used
+            child = self._loaded()
+            reply, _ = child.ask({"do": "branch"}, 10.0)
+            if reply is not None:
+                child.branched = bool(reply.get("branched"))
+                return child
+            self.close()
+        raise LoadError("the code outside the functions ends the process that runs it.")
+
+    def leave(self) -> None:
+        """End the branch; the next exercise finds the file loaded and untouched."""
+        child = self._child
+        if child is None:
+            return
+        if not child.branched or child.ask({"do": "end"}, 10.0)[0] is None:
+            self.close()
+        child.branched = False
+
+    def _loaded(self) -> Child:
+        self.prepare()
+        assert self._child is not None
+        if self._child.loaded:
+            return self._child
+        cells = [[c.label, c.code] for c in self._source.cells if not c.problem]
+        load = {"do": "load", "cells": cells, "definitions_only": bool(self._fallen_back)}
+        reply, reason = self._child.ask(load, self._limit)
+        if reply is None:
+            self.close()
+            if self._fallen_back:
+                why = _stopped(reason)
+                raise LoadError(f"the code outside the functions does not run: {why}.")
+            self._fallen_back = _stopped(reason)  # once more, without loops, calls and prints
+            return self._loaded()
+        self.load_errors = [str(error) for error in reply.get("errors", [])]
+        self._child.loaded = True
+        return self._child
+
+
+class ChildRunner:
+    """Runs the answer of a file in a child process with limits on time and memory.
+
+    Args:
+        host: the learner's file, or its source text for a host of its own.
+        exercise: what is asked.
+        supplied: source text of right callees.
+        time_limit: seconds for all calls together.
+    """
+
+    def __init__(
+        self,
+        host: Host | Source,
         exercise: Exercise,
         *,
         supplied: str = "",
         time_limit: float = DEFAULT_TIME_LIMIT,
-        memory_mb: int = 4096,
     ) -> None:
-        self._source, self._exercise, self._supplied = source, exercise, supplied
-        self._limit, self._left, self._memory = time_limit, time_limit, memory_mb
-        self._child: _Child | None = None
-        self._definitions_only = False
-        self.load_errors: list[str] = []
+        self._owned = isinstance(host, Source)
+        self._host = Host(host, time_limit=time_limit) if isinstance(host, Source) else host
+        self._exercise, self._supplied = exercise, supplied
+        self._limit, self._left = time_limit, time_limit
+        self._child: Child | None = None
 
     def __enter__(self) -> ChildRunner:
         return self
@@ -192,28 +283,26 @@ class ChildRunner:
         self.close()
 
     def close(self) -> None:
-        """End the child."""
+        """Leave the process behind for the next exercise."""
         if self._child is not None:
-            self._child.end()
+            self._host.leave()
             self._child = None
-
-    def prepare(self) -> None:
-        """Start the child before it is needed, so that it loads while the caller does."""
-        if self._child is None:
-            self._child = _Child(self._memory)
+        if self._owned:
+            self._host.close()
 
     def signature(self) -> dict[str, Any]:
         """Return what can be said of the answer without calling it.
 
         Raises:
             LoadError: the file's code does not come to define the answer.
+            NoChild: the process does not start.
         """
-        reply, status = self._ask({"do": "signature", "name": self._exercise.id})
+        reply, reason = self._ask({"do": "signature", "name": self._exercise.id}, self._limit)
         if reply is None or not isinstance(reply.get("kind"), str):
-            raise LoadError(f"the code could not be run: {_STOPPED[status]}")
+            raise LoadError(f"the code could not be run: {_stopped(reason)}.")
         if reply["kind"] == "other":
-            reasons = [error for error in self.load_errors if "NotImplementedError" not in error]
-            reason = f" ({reasons[0]})" if reasons else ""
+            errors = [e for e in self._host.load_errors if "NotImplementedError" not in e]
+            reason = f" ({errors[0]})" if errors else ""
             raise LoadError(f"`{self._exercise.id}` is not defined after running the file{reason}.")
         return dict(reply)
 
@@ -230,108 +319,29 @@ class ChildRunner:
             "layout": case.layout,
         }
         try:
-            reply, status = self._ask(request, self._left)
+            reply, reason = self._ask(request, self._left)
         except LoadError as error:
             return Trial("crashed", error={"message": str(error)})
         self._left -= time.perf_counter() - begun
         if reply is None:
-            return Trial(status, error={"message": _STOPPED[status]})
+            status = "timeout" if reason == "timeout" else "crashed"
+            return Trial(status, error={"message": _stopped(reason)})
         if set(reply) == {"too_large"}:
             return Trial("raised", error={"type": "ValueError", "message": str(reply["too_large"])})
         return Trial.from_wire(reply)
 
-    def _ask(
-        self, request: dict[str, Any], limit: float | None = None
-    ) -> tuple[dict[str, Any] | None, str]:
-        child = self._loaded()
-        reply, status = child.ask(request, self._limit if limit is None else limit)
+    def _ask(self, request: dict[str, Any], limit: float) -> tuple[dict[str, Any] | None, str]:
+        if self._child is None:
+            child = self._host.branch()
+            if self._supplied:
+                child.ask({"do": "supply", "code": self._supplied}, self._limit)
+            self._child = child
+        reply, reason = self._child.ask(request, limit)
         if reply is None:
-            self.close()
-        return reply, status
-
-    def _loaded(self) -> _Child:
-        self.prepare()
-        assert self._child is not None
-        if self._child.loaded:
-            return self._child
-        cells = [[c.label, c.code] for c in self._source.cells if not c.problem]
-        load = {"do": "load", "cells": cells, "definitions_only": self._definitions_only}
-        reply, status = self._child.ask(load, self._limit)
-        if reply is None:
-            self.close()
-            if self._definitions_only:
-                raise LoadError(f"the code outside the functions does not run: {_STOPPED[status]}")
-            self._definitions_only = True  # once more, without loops, calls and prints
-            return self._loaded()
-        self.load_errors = [str(error) for error in reply.get("errors", [])]
-        if self._supplied:
-            self._child.ask({"do": "supply", "code": self._supplied}, self._limit)
-        self._child.loaded = True
-        return self._child
+            self._host.close()
+            self._child = None
+        return reply, reason
 
 
-_STOPPED = {
-    "timeout": "the time limit was reached",
-    "crashed": "the process ended early",
-}
-
-
-class _Child:
-    """One process with its two pipes."""
-
-    def __init__(self, memory_mb: int) -> None:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("NORMCOURSE_")}
-        environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "normcourse.checks.worker", str(memory_mb)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
-        self.loaded = False
-
-    def ask(self, request: dict[str, Any], limit: float) -> tuple[dict[str, Any] | None, str]:
-        """Send a request and wait for its reply; None with the reason where none comes."""
-        assert self._process.stdin is not None
-        body = codec.encode(request)
-        answers: list[bytes] = []
-        worker = threading.Thread(target=self._exchange, args=(body, answers), daemon=True)
-        worker.start()
-        worker.join(limit + 2.0 * (not self.loaded))  # a fresh child first imports NumPy
-        if worker.is_alive():
-            self.end()
-            worker.join()
-            return None, "timeout"
-        if not answers:
-            return None, "crashed"
-        try:
-            reply = codec.decode(answers[0])
-        except codec.CodecError:
-            return None, "crashed"
-        return (reply, "") if isinstance(reply, dict) else (None, "crashed")
-
-    def _exchange(self, body: bytes, answers: list[bytes]) -> None:
-        from normcourse.checks.worker import read_message, write_message
-
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with suppress(OSError, ValueError):
-            write_message(self._process.stdin, body)  # type: ignore[arg-type]
-            answer = read_message(self._process.stdout)  # type: ignore[arg-type]
-            if answer is not None:
-                answers.append(answer)
-
-    def end(self) -> None:
-        """End the process and all that it started in its session."""
-        if hasattr(os, "killpg"):
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
+def _stopped(reason: str) -> str:
+    return "the time limit was reached" if reason == "timeout" else reason

@@ -9,12 +9,19 @@ from __future__ import annotations
 import ast
 import json
 import re
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 MAX_BYTES = 50 * 1024 * 1024
-_SHELL = re.compile(r"^\s*[!%]")
+_SHELL = re.compile(r"^\s*(?:\w[\w, ]*=\s*)?[!%](?!=)")
+_HELP = re.compile(r"^\s*(?:\?+\w[\w.]*|\w[\w.]*\?+)\s*$")
 _CELL_MAGIC = re.compile(r"^\s*%%(\w*)")
+_PYTHON_MAGICS = ("time", "timeit", "capture", "prun")
+_OPENING = re.compile(r"^(?:(?:def|class|async def|import|from)\b|@|# %%|^\w[\w, ]*=[^=])")
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 class BadSource(ValueError):
@@ -37,14 +44,12 @@ class Cell:
     skipped: tuple[str, ...] = ()
     problem: str = ""
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the functions and classes defined at top level, in order."""
         if self.problem:
-            found = re.findall(r"^(?:def|class)\s+(\w+)", self.code, flags=re.MULTILINE)
-            return tuple(found)
-        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-        return tuple(n.name for n in ast.parse(self.code).body if isinstance(n, kinds))
+            return tuple(re.findall(r"^(?:def|class)\s+(\w+)", self.code, flags=re.MULTILINE))
+        return tuple(_defined(parse(self.code)))
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def read_source(path: Path) -> Source:
     except OSError as error:
         raise BadSource(f"{path}: cannot be read ({error.strerror}).") from None
     if path.suffix == ".py":
-        return Source(path, (_cell(path.name, text),))
+        return Source(path, tuple(_parts(path.name, text)))
     return Source(path, tuple(_notebook_cells(path, text)))
 
 
@@ -100,9 +105,24 @@ def definition_in(code: str, name: str) -> str | None:
         >>> definition_in("a = 1\\ndef f(x):\\n    return x\\n", "f")
         'def f(x):\\n    return x'
     """
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    nodes = [n for n in ast.parse(code).body if isinstance(n, kinds) and n.name == name]
+    nodes = [n for n in parse(code).body if isinstance(n, _DEFINITIONS) and n.name == name]
     return ast.get_source_segment(code, nodes[-1]) if nodes else None
+
+
+def parse(code: str) -> ast.Module:
+    """Return the syntax tree; a learner's odd escapes are no warning of ours."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(code)
+
+
+def _defined(tree: ast.Module) -> Iterator[str]:
+    """Yield what a module defines: functions, classes and named lambdas."""
+    for node in tree.body:
+        if isinstance(node, _DEFINITIONS):
+            yield node.name
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
 
 
 def same_code(one: str, other: str) -> bool:
@@ -119,7 +139,7 @@ def same_code(one: str, other: str) -> bool:
 
 
 def _skeleton(code: str) -> str:
-    tree = ast.parse(code)
+    tree = parse(code)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
@@ -150,34 +170,55 @@ def _notebook_cells(path: Path, text: str) -> list[Cell]:
     return found
 
 
+def _parts(name: str, text: str) -> list[Cell]:
+    """Return a Python file as one cell, or, where it does not parse, in the parts that do.
+
+    A part begins where a line opens something at top level. It keeps its line numbers.
+    """
+    whole = _cell(name, text)
+    if not whole.problem:
+        return [whole]
+    lines = text.splitlines()
+    starts = [n for n, line in enumerate(lines) if n == 0 or _OPENING.match(line)]
+    starts = [n for n in starts if n == 0 or not lines[n - 1].startswith("@")]  # decorated
+    ends = [*starts[1:], len(lines)]
+    parts = [
+        _cell(name, "\n" * start + "\n".join(lines[start:end]))
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    # An opening that the next part closes parses nowhere: then the file is broken as a whole.
+    return parts if any(part.names for part in parts if not part.problem) else [whole]
+
+
 def _cell(label: str, text: str) -> Cell:
     code, skipped = _without_magics(text)
-    problem = ""
+    return Cell(label, code, tuple(skipped), _problem(code))
+
+
+def _problem(code: str) -> str:
+    """Return the syntax error of a text in words, or nothing."""
     try:
-        ast.parse(code)
+        parse(code)
     except SyntaxError as error:
-        line = (error.text or "").strip()
-        problem = f"{error.msg} in line {error.lineno}" + (f": `{line}`" if line else "")
+        line = (error.text or "").strip()[:200]
+        return f"{error.msg} in line {error.lineno}" + (f": `{line}`" if line else "")
     except (ValueError, RecursionError, MemoryError) as error:
-        problem = str(error) or type(error).__name__
-    return Cell(label, code, tuple(skipped), problem)
+        return str(error) or type(error).__name__
+    return ""
 
 
 def _without_magics(text: str) -> tuple[str, list[str]]:
-    """Replace magics and shell lines by comments, so that line numbers stay."""
+    """Replace magics and shell lines by ``pass``, so that line numbers stay."""
     lines = text.splitlines()
     first = next((line for line in lines if line.strip()), "")
     magic = _CELL_MAGIC.match(first)
-    if magic and magic.group(1) not in ("time", "timeit", "capture", "prun"):
+    if magic and magic.group(1) not in _PYTHON_MAGICS:
         return "\n".join("#" for _ in lines), [first.strip()]
-    skipped, kept = [], []
-    try:
-        ast.parse(text)
+    if not _problem(text):
         return text, []
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        pass
+    skipped, kept = [], []
     for line in lines:
-        if _SHELL.match(line) or re.match(r"^\s*\w[\w.]*\?+\s*$", line):
+        if _SHELL.match(line) or _HELP.match(line):
             skipped.append(line.strip())
             indent = line[: len(line) - len(line.lstrip())]
             kept.append(f"{indent}pass")

@@ -4,6 +4,9 @@ It reads messages (:mod:`codec`) from standard input and writes the replies to a
 own; what the learner's code prints goes nowhere near it. It holds no reference, no expected value
 and no case but the one it is given.
 
+Where the platform can fork, one process loads the file and a branch of it serves each exercise, so
+that what one answer does to NumPy or to its module never reaches the next.
+
 The file stands alone beside ``codec.py`` and ``probes.py``.
 """
 
@@ -14,27 +17,40 @@ import linecache
 import os
 import sys
 import types
+import warnings
 from typing import Any, BinaryIO
 
 MAX_MESSAGE = 80 * 1024 * 1024
+_CHUNK = 1024 * 1024
+CAN_BRANCH = sys.platform.startswith("linux")  # elsewhere system libraries dislike fork()
 
 
 def read_message(stream: BinaryIO) -> bytes | None:
     """Return the next message, or None at the end of the stream."""
-    head = stream.read(8)
+    head = _read(stream, 8)
     if len(head) < 8:
         return None
     length = int.from_bytes(head, "little")
     if length > MAX_MESSAGE:
         return None
-    body = stream.read(length)
+    body = _read(stream, length)
     return body if len(body) == length else None
 
 
 def write_message(stream: BinaryIO, body: bytes) -> None:
     """Write one message, its length first."""
-    stream.write(len(body).to_bytes(8, "little") + body)
-    stream.flush()
+    left = memoryview(len(body).to_bytes(8, "little") + body)
+    while left:
+        left = left[stream.write(left) :]
+
+
+def _read(stream: BinaryIO, size: int) -> bytes:
+    """Return ``size`` bytes, fewer only at the end; the streams have no buffer of their own."""
+    parts = []
+    while size and (part := stream.read(min(size, _CHUNK))):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
 
 
 def load_cells(
@@ -49,10 +65,10 @@ def load_cells(
     sys.modules["answers"] = module
     namespace = module.__dict__
     errors: list[str] = []
-    for label, code in cells:
-        name = f"<{label}>"
+    for number, (label, code) in enumerate(cells):
+        name = f"<{label}#{number}>"
         linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
-        for statement in ast.parse(code).body:
+        for statement in _statements(code):
             if definitions_only and not isinstance(statement, _DEFINITIONS):
                 continue
             try:
@@ -74,6 +90,12 @@ _DEFINITIONS = (
 )
 
 
+def _statements(code: str) -> list[ast.stmt]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(code).body
+
+
 def install_shim() -> None:
     """Make ``import normcourse`` work with a check and a hint that do nothing."""
     shim = types.ModuleType("normcourse")
@@ -82,45 +104,90 @@ def install_shim() -> None:
     sys.modules["normcourse"] = shim
 
 
-def serve(codec: Any, probes: Any, requests: BinaryIO, replies: BinaryIO) -> None:
-    """Answer load, supply and call messages until the stream ends."""
-    namespace: dict[str, Any] = {}
-    while (message := read_message(requests)) is not None:
-        request = codec.decode(message)
-        reply: dict[str, Any]
-        match request["do"]:
-            case "load":
-                namespace, errors = load_cells(
-                    request["cells"], definitions_only=request["definitions_only"]
-                )
-                reply = {"errors": errors[:50]}
-            case "supply":
-                exec(compile(request["code"], "<supplied>", "exec"), namespace)
-                reply = {}
-            case "signature":
-                answer = namespace.get(request["name"])
-                reply = probes.describe_signature(answer)
-            case _:
-                answer = namespace.get(request["name"])
-                trial = probes.run_trial(
-                    answer, request["probe"], request["inputs"], request["layout"]
-                )
-                reply = trial.to_wire()
+class Server:
+    """Answers load, supply, signature, call, branch and end messages until the stream ends."""
+
+    def __init__(self, codec: Any, probes: Any, requests: BinaryIO, replies: BinaryIO) -> None:
+        self._codec, self._probes = codec, probes
+        self._requests, self._replies = requests, replies
+        self._namespace: dict[str, Any] = {}
+        self._owner = os.getpid()
+        self._on_branch = False
+
+    def serve(self) -> None:
+        """Answer one message after the other."""
+        while (message := read_message(self._requests)) is not None:
+            request = self._codec.decode(message)
+            if request["do"] == "end" and self._on_branch:
+                os._exit(0)  # the trunk answers
+            reply = getattr(self, f"_{request['do']}")(request)
+            if os.getpid() != self._owner:
+                os._exit(0)  # a copy that the learner's code made of this process
+            self._reply(reply)
+
+    def _reply(self, reply: dict[str, Any]) -> None:
         try:
-            body = codec.encode(reply)
-        except codec.CodecError as error:
-            body = codec.encode({"too_large": str(error)})
-        write_message(replies, body)
+            body = self._codec.encode(reply)
+        except self._codec.CodecError as error:
+            body = self._codec.encode({"too_large": str(error)})
+        write_message(self._replies, body)
+
+    def _load(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._namespace, errors = load_cells(
+            request["cells"], definitions_only=request["definitions_only"]
+        )
+        return {"errors": errors[:50]}
+
+    def _supply(self, request: dict[str, Any]) -> dict[str, Any]:
+        exec(compile(request["code"], "<supplied>", "exec"), self._namespace)
+        return {}
+
+    def _signature(self, request: dict[str, Any]) -> dict[str, Any]:
+        reply: dict[str, Any] = self._probes.describe_signature(
+            self._namespace.get(request["name"])
+        )
+        return reply
+
+    def _call(self, request: dict[str, Any]) -> dict[str, Any]:
+        answer = self._namespace.get(request["name"])
+        try:
+            trial = self._probes.run_trial(
+                answer, request["probe"], request["inputs"], request["layout"]
+            )
+        except KeyboardInterrupt as error:  # nobody presses keys here: the code raised it
+            trial = self._probes.Trial("raised", error=self._probes.describe_error(error, answer))
+        reply: dict[str, Any] = trial.to_wire()
+        return reply
+
+    def _branch(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Go on in a copy of this process; the trunk waits for its end and says how it ended."""
+        if not CAN_BRANCH:
+            return {"branched": False}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # threads of the learner's code are not copied
+                pid = os.fork()
+        except OSError:
+            return {"branched": False}
+        if pid == 0:
+            self._on_branch, self._owner = True, os.getpid()
+            return {"branched": True}
+        _, status = os.waitpid(pid, 0)
+        return {"ended": os.waitstatus_to_exitcode(status)}
 
 
-def limit_resources(memory_mb: int) -> None:
-    """Cap address space, file size and core dumps where the platform can."""
+def limit_resources(memory_mb: int, cpu_seconds: int) -> None:
+    """Cap further memory, processor time, file size and core dumps where the platform can.
+
+    What is loaded already does not count: PyTorch alone maps more than an exercise ever needs.
+    """
     try:
         import resource
     except ImportError:  # Windows: the parent's time limit still holds
         return
     for kind, value in (
-        (resource.RLIMIT_AS, memory_mb * 2**20),
+        (resource.RLIMIT_AS, _mapped_bytes() + memory_mb * 2**20),
+        (resource.RLIMIT_CPU, cpu_seconds),  # where the parent was killed and cannot see to it
         (resource.RLIMIT_FSIZE, 16 * 2**20),
         (resource.RLIMIT_CORE, 0),
     ):
@@ -131,20 +198,39 @@ def limit_resources(memory_mb: int) -> None:
             continue
 
 
-def main(memory_mb: int = 4096) -> None:
-    """Move the channel off standard output, then serve."""
-    requests = os.fdopen(os.dup(0), "rb")
-    replies = os.fdopen(os.dup(1), "wb")
+def _mapped_bytes() -> int:
+    """Return the size of this process's address space, 0 where it cannot be read."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
+
+
+def main(folder: str, memory_mb: int, cpu_seconds: int, preload: list[str]) -> None:
+    """Move the channel off standard output, load what is heavy, say so, then serve.
+
+    Args:
+        folder: the learner's, for modules of their own.
+        memory_mb: cap on what is allocated from now on.
+        cpu_seconds: cap on processor time.
+        preload: names of packages to import before the first time limit runs.
+    """
+    requests = os.fdopen(os.dup(0), "rb", buffering=0)
+    replies = os.fdopen(os.dup(1), "wb", buffering=0)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     from normcourse.checks import codec, probes
 
+    for name in preload:
+        try:
+            __import__(name)
+        except Exception:  # the learner's own import says the same with its line
+            continue
     install_shim()
-    limit_resources(memory_mb)
-    serve(codec, probes, requests, replies)
+    sys.path.append(folder)
+    limit_resources(memory_mb, cpu_seconds)
+    write_message(replies, b"ready")
+    Server(codec, probes, requests, replies).serve()
     os._exit(0)  # threads and exit handlers of the learner's code end here
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 4096)
