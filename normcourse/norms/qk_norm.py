@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from normcourse.norms._validate import Array, as_floats
+from normcourse.norms._validate import Array, as_floats, as_parameter
 from normcourse.norms.method import Method, Shape, draw_input, draw_parameter
 from normcourse.norms.precision import working_dtype
 from normcourse.norms.rms_norm import rms_norm, rms_norm_backward
@@ -128,6 +128,8 @@ def _attention(
     q: Array, k: Array, gamma_q: ArrayLike | None, gamma_k: ArrayLike | None, eps: float
 ) -> tuple[Array, Array, Array]:
     """Return the weights and the normalized queries and keys, in the working dtype."""
+    gamma_q = as_parameter(gamma_q, "gamma_q", q.shape[-1:])
+    gamma_k = as_parameter(gamma_k, "gamma_k", k.shape[-1:])
     q_hat = rms_norm(q.astype(working_dtype(q), copy=False), gamma_q, eps=eps)
     k_hat = rms_norm(k.astype(working_dtype(k), copy=False), gamma_k, eps=eps)
     scores = q_hat @ np.swapaxes(k_hat, -1, -2)  # (*, Tq, Tk)

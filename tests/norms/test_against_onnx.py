@@ -2,8 +2,8 @@
 
 What differs, and is tested here: BatchNormalization's momentum weighs the old value and its running
 variance is the biased one; GroupNormalization scales per group in opset 18 and per channel from 21;
-an even LRN window has its longer half behind the channel; MeanVarianceNormalization adds its epsilon
-to the standard deviation, outside the root.
+an even LRN window has its longer half behind the channel; MeanVarianceNormalization adds its
+epsilon to the standard deviation, outside the root.
 """
 
 from __future__ import annotations
