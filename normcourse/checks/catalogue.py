@@ -7,7 +7,6 @@ is loaded only when it is judged.
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -23,6 +22,8 @@ class UnknownExercise(LookupError):
     """No exercise has this id; the message names the nearest."""
 
     def __init__(self, exercise_id: str, known: list[str]) -> None:
+        import difflib
+
         near = difflib.get_close_matches(exercise_id, known, n=1)
         meant = f"Did you mean {near[0]}?" if near else "`normcourse progress --all` lists them."
         super().__init__(f"there is no exercise {exercise_id!r}. {meant}")
