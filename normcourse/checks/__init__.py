@@ -31,6 +31,7 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
     "covariate_shift": ("normcourse.checks.covariate_shift",),
     "batch_norm": ("normcourse.checks.batch_norm",),
     "layer_norm": ("normcourse.checks.layer_norm",),
+    "layer_norm_sequences": ("normcourse.checks.layer_norm_sequences",),
 }
 
 

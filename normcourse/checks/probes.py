@@ -165,7 +165,7 @@ def run_trial(answer: Any, probe: str, inputs: dict[str, Any], layout: str = "pl
     captured = _Capture()
     try:
         with _quiet(captured):
-            value = _probe(probe)(answer, given)
+            value = find_probe(probe)(answer, given)
     except KeyboardInterrupt:
         raise
     except TimeLimitReached:
@@ -202,7 +202,7 @@ def describe_signature(answer: Any) -> dict[str, Any]:
     return {"kind": kind, "parameters": listed}
 
 
-def _probe(name: str) -> Callable[[Any, dict[str, Any]], Any]:
+def find_probe(name: str) -> Callable[[Any, dict[str, Any]], Any]:
     """Return a probe; those for PyTorch are loaded when first asked for."""
     if name.startswith("torch:"):
         from normcourse.checks.torch.probes import PROBES as torch_probes
