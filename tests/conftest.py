@@ -15,6 +15,7 @@ os.environ["NORMCOURSE_PROGRESS"] = "off"
 from normcourse.workshop.stages import find_chromium  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
+SITE = ROOT / "_build" / "html"  # NORMCOURSE_SITE names another one
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reason = None
     if find_chromium() is None:
         reason = "no Chromium here (Debian: sudo apt-get install chromium)"
-    elif not (ROOT / "_build" / "html" / "index.html").is_file():
+    elif not (Path(os.environ.get("NORMCOURSE_SITE", SITE)) / "index.html").is_file():
         reason = "the book is not built (make book)"
     for item in browser:
         if reason:

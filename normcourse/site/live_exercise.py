@@ -9,11 +9,14 @@ needs to put an editor in the place of the stub: ``data-exercise`` (the id), ``d
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from docutils import nodes
 from sphinx import addnodes
+from sphinx.domains.std import StandardDomain
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import make_refnode
 
 from normcourse.site.exercise_data import (
     Chapter,
@@ -148,6 +151,7 @@ class ExerciseList(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return one table per chapter."""
+        self.env.note_dependency(str(_folder(self)))
         try:
             chapters = load_chapters(_folder(self))
         except DataError as error:
@@ -173,7 +177,7 @@ class ExerciseList(SphinxDirective):
             line += [nodes.Text("Notebook: "), _download(notebook, f"{chapter.notebook}.ipynb")]
         rows = [
             [
-                self._reference(exercise),
+                ExerciseLink("", exercise.title, exercise=exercise.id),
                 nodes.Text(f"{exercise.minutes} min"),
                 nodes.Text(LEVELS.get(exercise.difficulty, str(exercise.difficulty))),
                 nodes.Text(RUNTIMES[exercise.runtime]),
@@ -182,19 +186,25 @@ class ExerciseList(SphinxDirective):
         ]
         return [line, _table(["Exercise", "Time", "Difficulty", "With"], rows)]
 
-    def _reference(self, exercise: ExerciseText) -> nodes.Node:
-        link = addnodes.pending_xref(
-            "",
-            nodes.inline("", exercise.title),
-            refdomain="std",
-            reftype="ref",
-            reftarget=exercise.id,
-            refexplicit=True,
-            refwarn=True,
-            refdoc=self.env.docname,
-        )
-        self.set_source_info(link)
-        return link
+
+class ExerciseLink(nodes.Inline, nodes.TextElement):  # type: ignore[misc]
+    """The title of an exercise, which becomes a link where a page shows its card."""
+
+
+class LinkExercises(SphinxPostTransform):
+    """Link the titles in the list; an exercise that only a notebook has stays plain text."""
+
+    default_priority = 8
+
+    def run(self, **kwargs: Any) -> None:
+        """Replace each title by a link to its card, if there is one."""
+        domain = cast(StandardDomain, self.env.get_domain("std"))
+        builder = self.app.builder
+        for title in list(self.document.findall(ExerciseLink)):
+            text = nodes.inline("", title.astext())
+            page, label = domain.anonlabels.get(title["exercise"], ("", ""))
+            link = make_refnode(builder, self.env.docname, page, label, text) if page else text
+            title.replace_self(link)
 
 
 def colab_address(config: Any, notebook: str) -> str | None:
@@ -307,5 +317,7 @@ def register(app: Sphinx) -> None:
         man=other,
         texinfo=other,
     )
+    app.add_node(ExerciseLink)
+    app.add_post_transform(LinkExercises)
     app.add_directive("live-exercise", LiveExercise)
     app.add_directive("exercise-list", ExerciseList)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+FRONT_DOOR = """\
+<!DOCTYPE html>
+<html lang="{language}">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="refresh" content="0; url={page}">
+<link rel="icon" href="_static/favicon.svg">
+<title>{title}</title>
+</head>
+<body><p><a href="{page}">{title}</a></p></body>
+</html>
+"""
 TEMPLATES = Path(__file__).parent / "templates"
 TEST_MARKER = "# NBVAL_CHECK_OUTPUT"  # a line for nbval, not for readers
 
@@ -65,6 +78,16 @@ def drop_test_markers(app: Sphinx, doctree: nodes.document) -> None:
                 code.replace_self(nodes.literal_block(text, text, **code.attributes))
 
 
+def write_front_door(app: Sphinx, exception: Exception | None) -> None:
+    """Lead from the root of the site to its first page, also without scripts or redirection."""
+    root = app.config.root_doc
+    if exception or app.builder.name != "html" or root == "index":
+        return
+    title = html.escape(app.env.titles[root].astext())
+    page = FRONT_DOOR.format(title=title, page=f"{root}.html", language=app.config.language)
+    (Path(app.outdir) / "index.html").write_text(page, encoding="utf-8")
+
+
 def visit_folded_cell(translator: Any, node: nodes.Element) -> None:
     """Fold a cell under a summary that says what is inside (myst-nb's says "hidden content")."""
     body, classes = translator.body, " ".join(node["classes"])
@@ -79,11 +102,28 @@ def depart_folded_cell(translator: Any, node: nodes.Element) -> None:
     translator.body.append("</details>\n")
 
 
+def visit_citation(translator: Any, node: nodes.citation) -> None:
+    """Write entries as a list; their keys (IS15) are left out, text cites author and year."""
+    if not isinstance(node.previous_sibling(), nodes.citation):
+        translator.body.append('<ul class="nc-bibliography">\n')
+    node.children = [child for child in node.children if not isinstance(child, nodes.label)]
+    translator.body.append(translator.starttag(node, "li", ""))
+
+
+def depart_citation(translator: Any, node: nodes.citation) -> None:
+    """Close the entry, and the list after the last."""
+    translator.body.append("</li>\n")
+    if not isinstance(node.next_node(descend=False, siblings=True), nodes.citation):
+        translator.body.append("</ul>\n")
+
+
 def register(app: Sphinx) -> None:
     """Connect the handlers of every page."""
     app.config.templates_path.insert(0, str(TEMPLATES))
     app.connect("config-inited", repository_buttons)
     app.connect("doctree-read", mark_opening)
+    app.connect("build-finished", write_front_door, priority=400)  # before sphinx-external-toc's
     app.connect("doctree-read", drop_test_markers)
     app.connect("builder-inited", add_assets)
     app.add_node(HideCodeCellNode, override=True, html=(visit_folded_cell, depart_folded_cell))
+    app.add_node(nodes.citation, override=True, html=(visit_citation, depart_citation))

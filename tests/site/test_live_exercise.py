@@ -110,6 +110,14 @@ def test_the_list_counts_minutes_and_links_to_the_card(build: Build) -> None:
     assert (link.get("href"), text(link)) == ("other.html#mean_of", "A mean")
 
 
+def test_the_list_names_an_exercise_that_no_page_shows(build: Build) -> None:
+    built = build({"index": "# All\n\n(terms)=\n\n```{exercise-list}\n```\n"}, DATA)
+    assert built.complaints == ""
+    (table,) = find(built.body(), "table")
+    assert text(table).endswith("A mean 1 min medium NumPy")
+    assert find(table, "a") == []
+
+
 def broken(**change: Any) -> str:
     return chapter({**EXERCISE, **change})
 

@@ -54,3 +54,10 @@ def test_buttons_need_the_address_of_the_repository(address: str) -> None:
     assert [options[name] for name in names] == [bool(address)] * 3
     assert bool(options["launch_buttons"]) == bool(address)
     assert ("repository_url" in options) == bool(address)
+
+
+def test_the_front_door_leads_to_a_root_elsewhere(build: Build) -> None:
+    built = build({"start": "# Means & ends\n"}, root_doc="start")
+    door = built.html("index")
+    assert '<a href="start.html">Means &amp; ends</a>' in door
+    assert 'content="0; url=start.html"' in door

@@ -1,0 +1,121 @@
+"""Every page: loads from its own host alone, complete, readable by all, on any width."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from normcourse.site import npm
+from normcourse.site.weight import weigh
+
+from .conftest import ROOT, Visit, open_page
+
+AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core, as package-lock.json pins it."""
+    try:
+        modules = npm.install(ROOT, ROOT / "_build" / "npm")
+    except npm.NpmError as error:
+        pytest.skip(f"axe-core cannot be had: {error}")
+    return (modules / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+
+
+def test_no_complaint_and_no_other_host(visit: Visit, address: str) -> None:
+    assert visit.complaints == []
+    assert [url for url in visit.requests if not url.startswith((address, "data:"))] == []
+
+
+def test_mathematics_is_typeset(visit: Visit, site: Path) -> None:
+    if not (site / "vendor" / "mathjax").is_dir():
+        pytest.skip("the book was built without MathJax (npm could not be reached)")
+    raw = visit.page.evaluate(
+        "() => [...document.querySelectorAll('.math')]"
+        ".filter(e => !e.querySelector('mjx-container mjx-assistive-mml math'))"
+        ".map(e => e.textContent)"
+    )
+    assert raw == []
+    assert visit.page.locator("mjx-merror, [data-mjx-error]").count() == 0
+
+
+def test_every_picture_has_an_alternative_text(visit: Visit) -> None:
+    texts = visit.page.locator("img").evaluate_all("images => images.map(i => i.alt)")
+    assert all(text.strip() and not text.endswith((".svg", ".png")) for text in texts), texts
+    longest = max((len(text.split()) for text in texts), default=0)
+    assert longest <= 30
+
+
+def test_folds_open_and_close_by_keyboard(visit: Visit) -> None:
+    page = visit.page
+    stuck = []
+    for fold in page.locator("main details").all():
+        summary = fold.locator(":scope > summary")
+        fold.evaluate("e => { for (let p = e.parentElement; p; p = p.parentElement) "
+                      "if (p.localName === 'details') p.open = true; }")  # fmt: skip
+        before = fold.evaluate("e => e.open")
+        summary.focus()
+        page.keyboard.press("Enter")
+        opened = fold.evaluate("e => e.open")
+        page.keyboard.press("Space")
+        if opened == before or fold.evaluate("e => e.open") != before:
+            stuck.append(summary.inner_text())
+    page.evaluate("document.querySelectorAll('main details').forEach(d => d.open = false)")
+    assert stuck == []
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_nothing_is_wider_than_a_phone(visit: Visit, width: int) -> None:
+    """At 390 pixels, and at 320 (a desktop page zoomed to 400 %)."""
+    page = visit.page
+    page.set_viewport_size({"width": width, "height": 844})
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    wide = page.evaluate("() => document.documentElement.scrollWidth")
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = false)")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert wide <= width
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_no_violation(visit: Visit, axe: str, theme: str, width: int) -> None:
+    """With all folds open, so that what they hold is looked at too."""
+    page = visit.page
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
+    page.set_viewport_size({"width": width, "height": 900})
+    page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    page.evaluate("() => new Promise(d => requestAnimationFrame(() => requestAnimationFrame(d)))")
+    page.evaluate(axe)
+    result = page.evaluate("rules => axe.run({runOnly: rules, preload: false})", AXE_RULES)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = false)")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    found = [
+        f"{violation['id']}: {node['target']} {node['failureSummary']}"
+        for violation in result["violations"]
+        for node in violation["nodes"][:3]
+    ]
+    assert found == [], "\n".join(found)
+
+
+def test_the_weight_of_a_page_is_within_its_budget(visit: Visit, site: Path) -> None:
+    """A megabyte beside what all pages share; the measure misses nothing the browser loads."""
+    weight = weigh(site, visit.path)
+    own = {f"/{path.relative_to(site.resolve()).as_posix()}" for path in weight.own}
+    shared = ("/_static/", "/vendor/")
+    assert {path for path in visit.paths() if not path.startswith(shared)} == own
+    assert weight.own_bytes <= 1_000_000
+
+
+def test_a_page_is_complete_without_scripts(visit: Visit, chromium: Browser, address: str) -> None:
+    """Text, folds and quiz do not need a script; formulas are there as TeX."""
+    plain = open_page(chromium, address, visit.path, java_script_enabled=False)
+    texts = [
+        view.page.locator("main article").first.text_content() or "" for view in (plain, visit)
+    ]
+    plain.page.context.close()
+    words = [len(text.split()) for text in texts]
+    assert words[0] >= 0.8 * words[1] > 20
