@@ -15,6 +15,7 @@ from normcourse.checks.judge import (
     call_by_name,
     compare_values,
     expected_outputs,
+    is_words,
     viewed,
 )
 
@@ -59,21 +60,27 @@ def _candidates(exercise: Exercise) -> Iterator[tuple[Mistake, ...]]:
 
 def _explains(exercise: Exercise, candidate: tuple[Mistake, ...], attempt: Attempt) -> bool:
     """Say whether the mistakes give what the learner's code gave."""
-    trial = attempt.trial
+    case, trial = attempt.case, attempt.trial
     try:
-        wrong = call_by_name(exercise, exercise.wrong_answer(*candidate), attempt.case.inputs)
+        wrong = call_by_name(exercise, exercise.wrong_answer(*candidate), case)
     except Exception as error:
         return trial.status == "raised" and trial.error.get("type") == type(error).__name__
+    if case.raises:
+        return trial.status == "returned"  # both let pass what has no answer
     if trial.status != "returned" or attempt.got is None:
         return False
-    return same_outputs(exercise, attempt.case, wrong, attempt.got)
+    return same_outputs(exercise, case, wrong, attempt.got)
 
 
 def same_outputs(exercise: Exercise, case: Case, one: Outputs, other: Outputs) -> bool:
     """Say whether two sets of outputs agree in names, shapes and values."""
-    if exercise.compare is not None:
+    if exercise.is_table:
         return all(_equal(one[name], other.get(name)) for name in one)
-    if set(one) != set(other) or any(np.shape(one[n]) != np.shape(other[n]) for n in one):
+    words = [name for name in one if is_words(one[name]) or is_words(other.get(name))]
+    if set(one) != set(other) or any(one[name] != other[name] for name in words):
+        return False
+    one, other = ({n: v for n, v in outputs.items() if n not in words} for outputs in (one, other))
+    if not _same_shapes(one, other):
         return False
     if any(np.asarray(one[n]).dtype.kind not in "biuf" for n in one):
         return False
@@ -85,18 +92,22 @@ def caught(exercise: Exercise, case: Case, *mistakes: Mistake) -> bool:
     """Say whether a case tells an answer with these mistakes from a right one."""
     if case.raises:
         try:
-            call_by_name(exercise, exercise.wrong_answer(*mistakes), case.inputs)
+            call_by_name(exercise, exercise.wrong_answer(*mistakes), case)
         except Exception as error:
             return type(error).__name__ != case.raises
         return True
     try:
-        wrong = call_by_name(exercise, exercise.wrong_answer(*mistakes), case.inputs)
+        wrong = call_by_name(exercise, exercise.wrong_answer(*mistakes), case)
     except Exception:
         return True
     expected = expected_outputs(exercise, case)
-    if exercise.compare is not None:
+    if exercise.compare is not None and (exercise.is_table or _same_shapes(expected, wrong)):
         return exercise.compare(case, expected, wrong) is not None
     return not same_outputs(exercise, case, expected, wrong)
+
+
+def _same_shapes(one: Outputs, other: Outputs) -> bool:
+    return all(np.shape(one[name]) == np.shape(other[name]) for name in one)
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from normcourse.checks.exercise import Exercise
-from normcourse.checks.judge import Attempt, tolerance_of
+from normcourse.checks.judge import Attempt, is_words, tolerance_of
 
 _LIMIT = 2
 
@@ -20,11 +20,13 @@ def facts(exercise: Exercise, attempt: Attempt) -> list[str]:
         exercise: what was asked.
         attempt: the failing case with what was expected and what came.
     """
-    if attempt.got is None or exercise.compare is not None or exercise.view is not None:
+    if attempt.got is None or exercise.is_table or exercise.view is not None:
         return []
     found: list[str] = []
     right: list[str] = []
     for name, want in attempt.expected.items():
+        if is_words(want):
+            continue
         want, have = np.asarray(want, dtype=float), attempt.got[name]
         if have.shape != want.shape or have.dtype.kind not in "biuf":
             continue

@@ -46,6 +46,8 @@ class Case:
         layout: how arrays lie in memory: "plain", "strided", "fortran" or "read-only".
         raises: name of the exception that is the right answer here, or empty.
         about: one sentence for the learner who fails here and nowhere before.
+        probe: how the answer is called here, if not as in the exercise's other cases.
+        outputs: names of what this probe returns, if not the exercise's.
     """
 
     name: str
@@ -55,6 +57,8 @@ class Case:
     layout: str = "plain"
     raises: str = ""
     about: str = ""
+    probe: str = ""
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,13 +132,15 @@ class Exercise:
         reference: the right answer, called with a case's inputs by name.
         outputs: names of what is returned, in order.
         mistakes: what learners do wrong.
-        variant: a right answer with switches; its keywords are the mistakes' faults.
+        variant: a right answer with switches; its keywords are the mistakes' faults. Where a
+            class is asked for, it takes the switches alone and returns a class.
         kind: "function", "class", "predict" or "repair".
         runtime: "numpy" or "torch".
         probe: key of ``probes.PROBES``: how the answer is called.
         view: from a case's inputs and the outputs to what is compared, where many outputs are
             right and share a property; None compares the outputs themselves.
-        compare: how outputs are compared; None compares values. Tables explain each entry here.
+        compare: how outputs are compared; None compares values. In a "predict" exercise it gets
+            what was returned as it is and explains each entry, else arrays of the right shape.
         accepts: allowances beyond the rule: "list", "float32", "scalar".
         uses: ids of exercises whose right answer is supplied to the learner's code.
         version: raised when the task changes, so that old verdicts are told apart.
@@ -168,13 +174,23 @@ class Exercise:
         """Name of the chapter, such as "batch_norm"."""
         return self.notebook.partition("_")[2]
 
+    @property
+    def asks_for(self) -> str:
+        """What the learner writes: "class" or "function"."""
+        return "class" if self.kind == "class" or self.id[0].isupper() else "function"
+
+    @property
+    def is_table(self) -> bool:
+        """Whether ``compare`` gets what was returned as it is."""
+        return self.kind == "predict" and self.compare is not None
+
     def ordered_cases(self, seed: int = 0) -> list[Case]:
         """Return the cases for a seed, in the order of judging."""
         cases = list(self.cases(np.random.default_rng(seed)))
         return sorted(cases, key=lambda case: case.stage)  # stable: keeps the author's order
 
     def wrong_answer(self, *mistakes: Mistake) -> Callable[..., Any]:
-        """Return a function that makes the given mistakes, all at once."""
+        """Return a function or class that makes the given mistakes, all at once."""
         if len(mistakes) == 1 and mistakes[0].wrong is not None:
             return mistakes[0].wrong
         variant = self.variant
@@ -184,4 +200,6 @@ class Exercise:
         faults: dict[str, Any] = {}
         for mistake in mistakes:
             faults |= mistake.faults
+        if self.asks_for == "class":
+            return variant(**faults)  # type: ignore[no-any-return]
         return lambda *args, **kwargs: variant(*args, **kwargs, **faults)

@@ -16,7 +16,7 @@ import numpy as np
 from normcourse.checks.codec import Unsupported
 from normcourse.checks.exercise import Case, Exercise, Inputs, Mismatch, Outputs, Stage
 from normcourse.checks.feedback import Feedback
-from normcourse.checks.probes import Trial
+from normcourse.checks.probes import Trial, find_probe
 
 TOLERANCES = {"float64": 1e-6, "float32": 1e-4, "float16": 4e-3}
 _NEW_ARRAY = "Write into a new array: `x = x - mean` makes one, `x -= mean` does not."
@@ -88,7 +88,7 @@ def judge(exercise: Exercise, runner: Runner, *, seed: int = 0) -> Feedback:
 
 def examine_signature(exercise: Exercise, signature: dict[str, Any]) -> Finding | None:
     """Say whether the answer is of the right kind and can be called as the exercise asks."""
-    wanted = "class" if exercise.kind == "class" else "function"
+    wanted = exercise.asks_for
     form = f"`{'class' if wanted == 'class' else 'def'} {exercise.id}({exercise.signature})`"
     if signature["kind"] != wanted:
         came = {"class": "a class", "function": "a function"}.get(signature["kind"], "a value")
@@ -116,24 +116,27 @@ def examine(exercise: Exercise, attempt: Attempt) -> Finding | None:
     if case.raises:
         message = f"expected a {case.raises}, your function returned a value. {case.about}".strip()
         return Finding(case.stage, message)
-    got, message = name_outputs(exercise, trial.value)
+    got, message = name_outputs(exercise, attempt)
     if got is None:
         return Finding(Stage.RETURNS, message)
     attempt.got = got
-    if exercise.compare is not None:
+    if exercise.is_table:
+        assert exercise.compare is not None
         return _found(case, exercise.compare(case, attempt.expected, got))
-    for check in (_shapes, _dtypes, _finite):
+    for check in (_words, _shapes, _dtypes, _finite):
         finding = check(exercise, attempt)
         if finding is not None:
             return finding
+    if exercise.compare is not None:
+        return _found(case, exercise.compare(case, attempt.expected, got))
     expected = viewed(exercise, case.inputs, attempt.expected)
     mismatch = compare_values(expected, viewed(exercise, case.inputs, got), case)
     return _found(case, mismatch, of_view=exercise.view is not None)
 
 
-def name_outputs(exercise: Exercise, value: Any) -> tuple[Outputs | None, str]:
-    """Return the returned value as named outputs, or None and the reason."""
-    names = exercise.outputs
+def name_outputs(exercise: Exercise, attempt: Attempt) -> tuple[Outputs | None, str]:
+    """Return what came back as named outputs, or None and the reason."""
+    names, value = attempt.case.outputs or exercise.outputs, attempt.trial.value
     listed = ", ".join(names)
     if value is None:
         return None, f"your function returned None. Does it end with `return {listed}`?"
@@ -149,10 +152,13 @@ def name_outputs(exercise: Exercise, value: Any) -> tuple[Outputs | None, str]:
         count = len(value) if isinstance(value, tuple | list) else 1
         things = "one value" if count == 1 else f"{count} values"
         return None, f"expected {len(names)} values ({listed}), got {things}. Return ({listed})."
-    if exercise.kind == "predict" and exercise.compare is not None:
+    if exercise.is_table:
         return dict(zip(names, items, strict=True)), ""
     named: Outputs = {}
     for name, item in zip(names, items, strict=True):
+        if is_words(attempt.expected.get(name)):
+            named[name] = item
+            continue
         array, message = _as_array(exercise, name, item)
         if array is None:
             return None, message
@@ -167,7 +173,7 @@ def compare_values(expected: Outputs, got: Outputs, case: Case) -> Mismatch | No
     """
     worst: Mismatch | None = None
     tolerance = tolerance_of(case)
-    for name, value in expected.items():
+    for name, value in _arrays_of(expected).items():
         want, have = np.asarray(value), np.asarray(got[name])
         gap = _gap(want, have)
         finite = np.abs(want[np.isfinite(want)])
@@ -203,17 +209,32 @@ def working_dtype(inputs: Inputs) -> np.dtype[Any]:
 
 def expected_outputs(exercise: Exercise, case: Case) -> Outputs:
     """Return the right outputs of a case, computed in float64."""
-    return call_by_name(exercise, exercise.reference, _widened(case.inputs))
+    widened = replace(case, inputs=_widened(case.inputs))
+    return call_by_name(exercise, exercise.reference, widened)
 
 
-def call_by_name(exercise: Exercise, function: Callable[..., Any], inputs: Inputs) -> Outputs:
-    """Call a reference or a wrong answer on copies and name what it returns."""
+def call_by_name(exercise: Exercise, function: Callable[..., Any], case: Case) -> Outputs:
+    """Call a reference or a wrong answer on copies and name what it returns.
+
+    By name where the exercise is a plain call, else through the probe that the learner's code has.
+    """
+    probe, names = case.probe or exercise.probe, case.outputs or exercise.outputs
+    inputs = {name: _fresh(item) for name, item in case.inputs.items()}
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        value = function(**{name: _fresh(item) for name, item in inputs.items()})
-    if len(exercise.outputs) == 1:
-        return {exercise.outputs[0]: value}
-    return dict(zip(exercise.outputs, value, strict=True))
+        value = function(**inputs) if probe == "call" else find_probe(probe)(function, inputs)
+    if isinstance(value, dict) and set(value) == set(names):
+        return value
+    return {names[0]: value} if len(names) == 1 else dict(zip(names, value, strict=True))
+
+
+def is_words(value: Any) -> bool:
+    """Say whether an output is text or yes and no, which is right or wrong as a whole."""
+    return isinstance(value, str | bool)
+
+
+def _arrays_of(outputs: Outputs) -> Outputs:
+    return {name: value for name, value in outputs.items() if not is_words(value)}
 
 
 def viewed(exercise: Exercise, inputs: Inputs, outputs: Outputs) -> Outputs:
@@ -313,9 +334,26 @@ def _as_array(exercise: Exercise, name: str, item: Any) -> tuple[Any, str]:
     return array, ""
 
 
-def _shapes(exercise: Exercise, attempt: Attempt) -> Finding | None:
+def _words(exercise: Exercise, attempt: Attempt) -> Finding | None:
     assert attempt.got is not None
     for name, want in attempt.expected.items():
+        have = attempt.got[name]
+        if is_words(want) and (type(have) is not type(want) or have != want):
+            message = f"{name}: expected {_said(want)}, got {_said(have)}."
+            return Finding(attempt.case.stage, message)
+    return None
+
+
+def _said(value: Any) -> str:
+    """Return an output in words, as a sentence holds it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) if isinstance(value, str | int | float) else type(value).__name__
+
+
+def _shapes(exercise: Exercise, attempt: Attempt) -> Finding | None:
+    assert attempt.got is not None
+    for name, want in _arrays_of(attempt.expected).items():
         want, have = np.asarray(want), attempt.got[name]
         if have.shape != want.shape:
             message = f"{name} has shape {have.shape}, expected {want.shape}."
@@ -328,7 +366,7 @@ def _shapes(exercise: Exercise, attempt: Attempt) -> Finding | None:
 def _dtypes(exercise: Exercise, attempt: Attempt) -> Finding | None:
     assert attempt.got is not None
     floor = working_dtype(attempt.case.inputs)
-    for name, want in attempt.expected.items():
+    for name, want in _arrays_of(attempt.expected).items():
         have, wanted_kind = attempt.got[name].dtype, np.asarray(want).dtype.kind
         if wanted_kind != "f" or ("list" in exercise.accepts and have.kind in "iu"):
             continue
@@ -344,7 +382,7 @@ def _dtypes(exercise: Exercise, attempt: Attempt) -> Finding | None:
 
 def _finite(exercise: Exercise, attempt: Attempt) -> Finding | None:
     assert attempt.got is not None
-    for name, want in attempt.expected.items():
+    for name, want in _arrays_of(attempt.expected).items():
         want, have = np.asarray(want), attempt.got[name]
         bad = ~np.isfinite(have) & np.isfinite(want)
         if bad.any():
@@ -385,19 +423,23 @@ def _repeats(exercise: Exercise, runner: Runner, attempt: Attempt) -> bool:
     trial = runner.run(attempt.case)
     if trial.status != "returned" or attempt.got is None:
         return False
-    again, _ = name_outputs(exercise, trial.value)
+    again, _ = name_outputs(exercise, replace(attempt, trial=trial))
     if again is None:
         return False
-    if exercise.compare is not None:
-        return all(_alike(again[n], attempt.got[n]) for n in exercise.outputs)
-    if any(np.shape(again[n]) != np.shape(attempt.got[n]) for n in exercise.outputs):
+    words = [n for n in again if exercise.is_table or is_words(attempt.expected.get(n))]
+    if not all(_alike(again[n], attempt.got[n]) for n in words):
         return False
-    if compare_values(attempt.got, again, attempt.case) is None:
+    if exercise.is_table:
+        return True
+    before, again = ({n: o[n] for n in o if n not in words} for o in (attempt.got, again))
+    if any(np.shape(again[n]) != np.shape(before[n]) for n in again):
+        return False
+    if compare_values(before, again, attempt.case) is None:
         return True
     shapes = {name: np.shape(want) for name, want in attempt.expected.items()}
     if exercise.view is None or any(np.shape(again[n]) != shapes.get(n) for n in again):
         return False
-    want, have = (viewed(exercise, attempt.case.inputs, o) for o in (attempt.got, again))
+    want, have = (viewed(exercise, attempt.case.inputs, o) for o in (before, again))
     return compare_values(want, have, attempt.case) is None
 
 

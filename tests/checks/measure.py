@@ -58,7 +58,7 @@ def adapt(exercise: Exercise, function: Any) -> Any:
     def answer(*args: Any) -> Any:
         return function(**dict(zip(names, args, strict=False)))
 
-    return answer if exercise.kind != "class" else function
+    return answer if exercise.asks_for == "function" else function
 
 
 def styles_of(exercise: Exercise) -> list[Any]:

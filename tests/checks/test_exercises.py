@@ -110,7 +110,7 @@ def agree(exercise: Exercise, case: Any, some: list[Mistake], others: list[Mista
     outputs = []
     for mistakes in (some, others):
         try:
-            outputs.append(call_by_name(exercise, exercise.wrong_answer(*mistakes), case.inputs))
+            outputs.append(call_by_name(exercise, exercise.wrong_answer(*mistakes), case))
         except Exception as error:
             outputs.append(type(error))
     one, other = outputs
@@ -150,7 +150,7 @@ def test_variant_without_faults_is_right(exercise: Exercise) -> None:
     if exercise.variant is None:
         return
     for seed in range(3):
-        feedback = verdict(exercise, adapt(exercise, exercise.variant), seed)
+        feedback = verdict(exercise, adapt(exercise, exercise.wrong_answer()), seed)
         assert feedback.passed, str(feedback)
 
 
