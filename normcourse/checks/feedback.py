@@ -10,6 +10,8 @@ import textwrap
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from normcourse.checks.letters import cleaned, to_ascii
+
 SCHEMA = 1
 STATUSES = ("passed", "failed", "error", "not_started", "timeout")
 _MARKS = {"passed": "✓", "failed": "✗", "error": "✗", "not_started": "·", "timeout": "✗"}
@@ -102,12 +104,12 @@ class Feedback:
     def text(self, *, ascii_only: bool = False, width: int = 88) -> str:
         """Return the verdict as plain text."""
         mark = (_ASCII if ascii_only else _MARKS)[self.status]
+        shown = (lambda text: to_ascii(cleaned(text))) if ascii_only else cleaned
         lines = [f"{mark} {self.exercise}: {_WORDS[self.status]}"]
-        lines += [_wrap(paragraph, width) for paragraph in self._paragraphs()]
+        lines += [_wrap(shown(paragraph), width) for paragraph in self._paragraphs()]
         if self.output:
-            lines += ["  Your code printed:", textwrap.indent(_shorten(self.output), "    ")]
-        joined = "\n".join(lines)
-        return _to_ascii(joined) if ascii_only else joined
+            lines += ["  Your code printed:", textwrap.indent(shown(_shorten(self.output)), "    ")]
+        return "\n".join(lines)
 
     def _paragraphs(self) -> list[str]:
         where = f'In case "{self.case}"' + (f" ({self.setting})" if self.setting else "")
@@ -188,26 +190,16 @@ def _wrap(paragraph: str, width: int) -> str:
 
 
 def _shorten(output: str, limit: int = 600) -> str:
-    shown = _CONTROL.sub("", output)
+    shown = cleaned(output)
     return shown if len(shown) <= limit else shown[:limit] + " …"
 
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
 def _escape(text: str) -> str:
-    return html.escape(_CONTROL.sub("", text))
+    return html.escape(cleaned(text))
 
 
 def _inline(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", _escape(text))
-
-
-def _to_ascii(text: str) -> str:
-    table = {"−": "-", "·": "|", "…": "...", "–": "-", "—": "-", "×": "x", "²": "^2", "√": "sqrt"}
-    for fancy, plain in (table | {"γ": "gamma", "β": "beta", "“": '"', "”": '"'}).items():
-        text = text.replace(fancy, plain)
-    return text.encode("ascii", "replace").decode()
 
 
 def _plain(value: Any) -> Any:
