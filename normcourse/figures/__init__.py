@@ -14,6 +14,7 @@ from normcourse.figures.features import (
     feature_spread,
     feature_spread_normalized,
 )
+from normcourse.figures.learners import mistake_families, tests_that_miss
 from normcourse.figures.pooling import pooled_axes, pooled_mask
 from normcourse.figures.standardizing import eps_and_the_root, variance_divisor, worked_example
 
@@ -29,8 +30,10 @@ __all__ = [
     "feature_spread",
     "feature_spread_normalized",
     "figure",
+    "mistake_families",
     "pooled_axes",
     "pooled_mask",
+    "tests_that_miss",
     "variance_divisor",
     "worked_example",
 ]

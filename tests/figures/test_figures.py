@@ -33,7 +33,9 @@ EXAMPLES: dict[str, Callable[[], figures.CourseFigure]] = {
     "feature_histograms": lambda: figures.feature_histograms(_X, _Y, (0, 2)),
     "feature_spread": lambda: figures.feature_spread(_X),
     "feature_spread_normalized": lambda: figures.feature_spread_normalized(_X, _Y),
+    "mistake_families": lambda: figures.mistake_families({"eps": 33, "axes": 23, "other": 3}),
     "pooled_axes": lambda: figures.pooled_axes(METHODS["batch_norm"]),
+    "tests_that_miss": lambda: figures.tests_that_miss({"one case": 27, "a large eps": 0}, 35),
     "variance_divisor": figures.variance_divisor,
     "worked_example": lambda: figures.worked_example([2.0, 4.0, 6.0, 8.0]),
 }
