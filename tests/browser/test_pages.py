@@ -79,8 +79,7 @@ def test_nothing_is_wider_than_a_phone(visit: Visit, width: int) -> None:
     assert wide <= width
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
 def test_axe_finds_no_violation(visit: Visit, axe: str, theme: str, width: int) -> None:
     """With all folds open, so that what they hold is looked at too."""
     page = visit.page
