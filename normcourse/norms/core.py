@@ -197,7 +197,10 @@ def affine(x_hat: Array, gamma: Array | None, beta: Array | None) -> Array:
         array([-1.5,  2.5])
     """
     y = x_hat if gamma is None else x_hat * gamma.astype(x_hat.dtype, copy=False)
-    return y if beta is None else y + beta.astype(x_hat.dtype, copy=False)
+    if beta is None:
+        return y
+    beta = beta.astype(x_hat.dtype, copy=False)
+    return y + beta if y is x_hat else np.add(y, beta, out=y)
 
 
 def affine_backward(
