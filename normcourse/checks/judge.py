@@ -463,8 +463,8 @@ def _diagnosed(
     from normcourse.checks.diagnose import diagnose  # needed only when something failed
 
     failing = attempts[-1]
-    if failing.trial.status in ("timeout", "crashed", "memory"):
-        return _failed(exercise, finding, seed, failing)
+    if failing.trial.status in ("timeout", "crashed", "memory") or finding.stage is Stage.INPUTS:
+        return _failed(exercise, finding, seed, failing)  # the finding says it all
     if failing.got is not None and not _repeats(exercise, runner, failing):
         message = "the same input gives another result each time. Keep no state between calls."
         return _failed(exercise, replace_message(finding, message), seed, failing)
@@ -537,24 +537,21 @@ def _passed(exercise: Exercise, cases: list[Case], attempts: list[Attempt], seed
 
 
 def setting(case: Case) -> str:
-    """Return a case's inputs in brief, such as "x of shape (4, 3), float64, eps = 0.3"."""
+    """Return a case's inputs in brief: its first array and its numbers.
+
+    Example:
+        >>> setting(Case("", {"x": np.zeros((4, 3)), "gamma": np.ones(3), "eps": 0.3}))
+        'x of shape (4, 3), float64, eps = 0.3'
+    """
     parts: list[str] = []
-    dtype_said = False
     for name, value in case.inputs.items():
-        if isinstance(value, np.ndarray):
-            if len(parts) < 3:
-                dtype = "" if dtype_said else f", {value.dtype}"
-                parts.append(f"{name} of shape {value.shape}{dtype}")
-                dtype_said = True
+        if isinstance(value, np.ndarray) and not parts:
+            parts.append(f"{name} of shape {value.shape}, {value.dtype}")
         elif isinstance(value, float):
             parts.append(f"{name} = {value:g}".replace("e-0", "e-").replace("e+0", "e"))
-        elif isinstance(value, bool | int | str) or _is_shape(value):
+        elif isinstance(value, bool | int | str):
             parts.append(f"{name} = {value!r}")
     return ", ".join(parts)
-
-
-def _is_shape(value: Any) -> bool:
-    return isinstance(value, tuple) and all(isinstance(size, int) for size in value)
 
 
 def _chapter(exercise: Exercise, section: str = "") -> str:
