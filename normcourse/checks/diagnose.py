@@ -16,6 +16,7 @@ from normcourse.checks.judge import (
     compare_values,
     expected_outputs,
     is_words,
+    tolerance_of,
     viewed,
 )
 
@@ -32,7 +33,7 @@ def diagnose(
     """
     others = [attempt for attempt in attempts if attempt is not failing]
     partial: list[tuple[int, tuple[Mistake, ...]]] = []
-    for candidate in _candidates(exercise):
+    for candidate in _candidates(exercise, failing):
         if not _explains(exercise, candidate, failing):
             continue
         matched = sum(_explains(exercise, candidate, attempt) for attempt in others)
@@ -47,15 +48,54 @@ def diagnose(
     return (), facts(exercise, failing)
 
 
-def _candidates(exercise: Exercise) -> Iterator[tuple[Mistake, ...]]:
+def _candidates(exercise: Exercise, failing: Attempt) -> Iterator[tuple[Mistake, ...]]:
     """Yield single mistakes, then pairs that can be made at once."""
     by_value = [m for m in exercise.mistakes if m.named_by == "values"]
     for mistake in by_value:
         yield (mistake,)
     switches = [m for m in by_value if m.faults]
+    touched = {mistake.id: _touched(exercise, failing, mistake) for mistake in switches}
+    wrong = _wrong(exercise, failing, failing.got)
     for one, other in combinations(switches, 2):
-        if not set(one.faults) & set(other.faults):
+        together = not set(one.faults) & set(other.faults)
+        if together and _may_give(touched[one.id], touched[other.id], wrong):
             yield (one, other)
+
+
+def _may_give(one: set[str] | None, other: set[str] | None, wrong: set[str] | None) -> bool:
+    """Say whether two mistakes may together spoil just these outputs; None is not known.
+
+    What one of them touches alone stays wrong; what both touch they may put right.
+    """
+    if one is None or other is None:
+        return True
+    return wrong is not None and one ^ other <= wrong <= one | other
+
+
+def _touched(exercise: Exercise, attempt: Attempt, mistake: Mistake) -> set[str] | None:
+    """Return which outputs a mistake makes wrong, or None where that cannot be told."""
+    try:
+        return _wrong(
+            exercise,
+            attempt,
+            call_by_name(exercise, exercise.wrong_answer(mistake), attempt.case),
+        )
+    except Exception:
+        return None
+
+
+def _wrong(exercise: Exercise, attempt: Attempt, outputs: Outputs | None) -> set[str] | None:
+    """Return the names of wrong outputs, or None where they are not judged one by one."""
+    if outputs is None or exercise.view is not None or exercise.compare is not None:
+        return None
+    case, expected = attempt.case, attempt.expected
+    if set(outputs) != set(expected):
+        return None
+    return {
+        name
+        for name, want in expected.items()
+        if not same_outputs(exercise, case, {name: want}, {name: outputs[name]})
+    }
 
 
 def _explains(exercise: Exercise, candidate: tuple[Mistake, ...], attempt: Attempt) -> bool:
@@ -84,8 +124,22 @@ def same_outputs(exercise: Exercise, case: Case, one: Outputs, other: Outputs) -
         return False
     if any(np.asarray(one[n]).dtype.kind not in "biuf" for n in one):
         return False
+    if exercise.view is None and _far_apart(one, other, tolerance_of(case)):
+        return False
     one, other = (viewed(exercise, case.inputs, outputs) for outputs in (one, other))
     return compare_values(one, other, case) is None
+
+
+def _far_apart(one: Outputs, other: Outputs, tolerance: float) -> bool:
+    """Say quickly that outputs differ, as most do; what is not finite is left to a closer look."""
+    for name, value in one.items():
+        want, have = np.asarray(value), np.asarray(other[name])
+        if want.size and want.dtype.kind == have.dtype.kind == "f":
+            with np.errstate(all="ignore"):
+                gap, scale = np.abs(want - have).max(), max(1.0, np.abs(want).max())
+                if gap > tolerance * scale:  # never true of NaN
+                    return True
+    return False
 
 
 def caught(exercise: Exercise, case: Case, *mistakes: Mistake) -> bool:
