@@ -30,8 +30,10 @@ __all__ = [
 CHAPTERS: dict[str, tuple[str, ...]] = {
     "covariate_shift": ("normcourse.checks.covariate_shift",),
     "batch_norm": ("normcourse.checks.batch_norm",),
+    "batch_norm_backward": ("normcourse.checks.batch_norm_backward",),
     "layer_norm": ("normcourse.checks.layer_norm",),
     "layer_norm_sequences": ("normcourse.checks.layer_norm_sequences",),
+    "rms_norm_and_beyond": ("normcourse.checks.rms_norm_and_beyond",),
 }
 
 
