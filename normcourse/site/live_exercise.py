@@ -150,7 +150,7 @@ class ExerciseList(SphinxDirective):
     has_content = False
 
     def run(self) -> list[nodes.Node]:
-        """Return one table per chapter."""
+        """Return a section with a table per chapter."""
         self.env.note_dependency(str(_folder(self)))
         try:
             chapters = load_chapters(_folder(self))
@@ -160,21 +160,20 @@ class ExerciseList(SphinxDirective):
             raise self.error(
                 f"exercise-list: no exercises in {_folder(self)}; run `make exercises`"
             )
-        return [node for chapter in chapters for node in self._chapter(chapter)]
+        return [self._chapter(chapter) for chapter in chapters]
 
-    def _chapter(self, chapter: Chapter) -> list[nodes.Node]:
+    def _chapter(self, chapter: Chapter) -> nodes.section:
         self.env.note_dependency(str(chapter.path))
-        time = _counted(sum(exercise.minutes for exercise in chapter.exercises), "minute")
+        heading = chapter.title.removeprefix("Exercises of ")
+        name = f"exercises-{chapter.name}".replace("_", "-")
+        section = nodes.section(ids=[name], names=[name])
+        section += nodes.title("", heading[:1].upper() + heading[1:])
         count = _counted(len(chapter.exercises), "exercise")
+        time = _counted(sum(exercise.minutes for exercise in chapter.exercises), "minute")
+        line = nodes.paragraph("", f"{count}, about {time}.")
         notebook = f"exercises/{chapter.notebook}.ipynb"
-        line = nodes.paragraph(
-            "",
-            "",
-            nodes.strong("", chapter.title),
-            nodes.Text(f" — {count}, about {time}. "),
-        )
         if Path(self.env.srcdir, notebook).is_file():
-            line += [nodes.Text("Notebook: "), _download(notebook, f"{chapter.notebook}.ipynb")]
+            line += [nodes.Text(" Notebook: "), _download(notebook, f"{chapter.notebook}.ipynb")]
         rows = [
             [
                 ExerciseLink("", exercise.title, exercise=exercise.id),
@@ -184,7 +183,8 @@ class ExerciseList(SphinxDirective):
             ]
             for exercise in chapter.exercises
         ]
-        return [line, _table(["Exercise", "Time", "Difficulty", "With"], rows)]
+        section += [line, _table(["Exercise", "Time", "Difficulty", "With"], rows)]
+        return section
 
 
 class ExerciseLink(nodes.Inline, nodes.TextElement):  # type: ignore[misc]
