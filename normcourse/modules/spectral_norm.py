@@ -84,14 +84,14 @@ class SpectralNorm(nn.Module):
             if self.training:
                 self._iterate(matrix.detach(), self.n_power_iterations)
             u, v = self._u.clone(), self._v.clone()  # a later forward changes the buffers
-            return weight / torch.dot(u, matrix.mv(v))
+            return weight / torch.dot(u, matrix @ v)
 
     @torch.no_grad()
     def _iterate(self, matrix: Tensor, steps: int) -> None:
         """Improve u and v in place by ``steps`` of the power method."""
         for _ in range(steps):
-            self._u.copy_(self._unit(matrix.mv(self._v)))
-            self._v.copy_(self._unit(matrix.T.mv(self._u)))
+            self._u.copy_(self._unit(matrix @ self._v))
+            self._v.copy_(self._unit(matrix.T @ self._u))
 
     def _matrix(self, weight: Tensor) -> Tensor:
         """Return the weight as a matrix with one row per output."""

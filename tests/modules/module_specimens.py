@@ -33,8 +33,13 @@ class Specimen:
 
 
 def images(dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """Return images of shape (3, 4, 5, 2)."""
-    return (draw((3, 4, 5, 2), 1, dtype),)
+    """Return images of shape (3, 4, 2, 3)."""
+    return (draw((3, 4, 2, 3), 1, dtype),)
+
+
+def small_images(dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Return images of shape (3, 2, 1, 3)."""
+    return (draw((3, 2, 1, 3), 1, dtype),)
 
 
 def tokens(dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -55,7 +60,7 @@ def _mixed(dtype: torch.dtype) -> tuple[Tensor, ...]:
 
 
 def _styled(dtype: torch.dtype) -> tuple[Tensor, ...]:
-    return *images(dtype), draw((3, 4, 3, 3), 6, dtype)
+    return *images(dtype), draw((3, 4, 2, 2), 6, dtype)
 
 
 def _positive(dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -81,7 +86,7 @@ def _norm() -> nn.Module:
 
 
 def _sublayer() -> nn.Module:
-    return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 4))
+    return nn.Sequential(nn.Linear(4, 2), nn.Tanh(), nn.Linear(2, 4))
 
 
 def _smooth_block(kind: Callable[..., nn.Module]) -> Callable[[], nn.Module]:
@@ -89,7 +94,7 @@ def _smooth_block(kind: Callable[..., nn.Module]) -> Callable[[], nn.Module]:
 
     def build() -> nn.Module:
         torch.manual_seed(4)
-        block = kind(4, 3)
+        block = kind(2, 3)
         if isinstance(block, nn.Sequential):
             block[2] = nn.Tanh()
         else:
@@ -140,7 +145,7 @@ SPECIMENS = [
         "SandwichNorm", lambda: ours.SandwichNorm(_sublayer(), _norm(), _norm()), tokens, False
     ),
     Specimen("DeepNorm", lambda: ours.DeepNorm(_sublayer(), _norm(), 2.0), tokens, False),
-    Specimen("ConvNormReLU", _smooth_block(ours.ConvNormReLU), images, False),
-    Specimen("PostActivationBlock", _smooth_block(ours.PostActivationBlock), images, False),
-    Specimen("PreActivationBlock", _smooth_block(ours.PreActivationBlock), images, False),
+    Specimen("ConvNormReLU", _smooth_block(ours.ConvNormReLU), small_images, False),
+    Specimen("PostActivationBlock", _smooth_block(ours.PostActivationBlock), small_images, False),
+    Specimen("PreActivationBlock", _smooth_block(ours.PreActivationBlock), small_images, False),
 ]

@@ -64,7 +64,7 @@ CASES = [
         (3, 4),
         lambda world, step: [4, *[2] * (world - 1)],
         dtype=torch.float32,
-        offset=1e4,
+        offset=1e6,  # steps of 1/16, so that the rounding of the mean counts
     ),
 ]
 
@@ -117,13 +117,23 @@ def _groups(rank: int, world: int) -> Tensor:
     return module(shards[rank].float()).detach()
 
 
+def _lonely(rank: int, total: int) -> dict[str, Any]:
+    """Return what a batch of ``total`` values per channel, all on worker 0, gives and leaves."""
+    module = SyncBatchNorm(3, EPS)
+    nn.init.constant_(module.bias, 0.5)
+    y = module(torch.full((total if rank == 0 else 0, 3), 7.0))
+    return {"y": y.detach(), "mean": module.running_mean, "var": module.running_var}
+
+
 def main(rank: int, world: int, folder: Path) -> None:
     """Join the others, run every case, save what was seen."""
     torch.set_num_threads(1)
     store = dist.FileStore(str(folder / "store"), world)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
     seen = {case.name: _train(case, rank, world) for case in CASES}
-    torch.save({"cases": seen, "pair": _groups(rank, world)}, folder / f"worker-{rank}.pt")
+    seen = {"cases": seen, "pair": _groups(rank, world)}
+    seen["lonely"] = [_lonely(rank, total) for total in (0, 1)]
+    torch.save(seen, folder / f"worker-{rank}.pt")
     dist.destroy_process_group()
 
 

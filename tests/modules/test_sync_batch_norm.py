@@ -85,6 +85,14 @@ def test_a_process_group_pools_its_members_alone(workers: list[dict[str, Any]]) 
     torch.testing.assert_close(actual, expected.detach())
 
 
+def test_fewer_than_two_values_in_all_leave_the_running_statistics_alone(workers) -> None:
+    for worker in workers:
+        for seen in worker["lonely"]:
+            torch.testing.assert_close(seen["y"], torch.full_like(seen["y"], 0.5))
+            torch.testing.assert_close(seen["mean"], torch.zeros(3))
+            torch.testing.assert_close(seen["var"], torch.ones(3))
+
+
 def test_state_fits_torch_both_ways() -> None:
     module, reference = SyncBatchNorm(3), nn.SyncBatchNorm(3)
     with torch.no_grad():
