@@ -49,6 +49,7 @@ class Child:
     """One process with its two pipes."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         words = [str(settings.folder.resolve()), settings.memory_mb, settings.cpu_seconds]
         self._process = subprocess.Popen(
             # -P: no module of the folder stands in for one of Python's own
@@ -64,6 +65,10 @@ class Child:
         self.ready = False
         self.loaded = False  # the learner's file
         self.branched = False  # what is asked now goes to a copy that is thrown away
+
+    def fits(self, settings: Settings) -> bool:
+        """Say whether the process is alive, unused and started as ``settings`` ask."""
+        return settings == self._settings and not self.loaded and self._process.poll() is None
 
     def ask(self, request: dict[str, Any], limit: float) -> tuple[dict[str, Any] | None, str]:
         """Send a request and wait for its reply.

@@ -47,6 +47,7 @@ class Host:
         time_limit: seconds for loading it.
         memory_mb: cap on what the code may allocate.
         preload: packages to import before the time limit runs.
+        spare: a process started before, taken if it is alive and started alike, else ended.
     """
 
     def __init__(
@@ -56,11 +57,14 @@ class Host:
         time_limit: float = DEFAULT_TIME_LIMIT,
         memory_mb: int = 4096,
         preload: tuple[str, ...] = (),
+        spare: Child | None = None,
     ) -> None:
         seconds = int(4 * time_limit) + 60
         self._settings = Settings(source.path.parent, memory_mb, seconds, preload)
         self._source, self._limit = source, time_limit
-        self._child: Child | None = None
+        self._child = spare if spare and spare.fits(self._settings) else None
+        if spare is not self._child and spare is not None:
+            spare.end()
         self._fallen_back = ""
         self.load_errors: list[str] = []
 
@@ -74,6 +78,10 @@ class Host:
     def fallen_back(self) -> str:
         """Why only imports, definitions and assignments were run, or empty."""
         return self._fallen_back
+
+    def another(self) -> Child:
+        """Start a process like this one's, for the next time the file is loaded."""
+        return Child(self._settings)
 
     def prepare(self) -> None:
         """Start the process before it is needed, so that it loads while the caller does."""

@@ -10,7 +10,6 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -37,19 +36,21 @@ class Cell:
         code: Python text without magics.
         skipped: lines that were left out.
         problem: syntax error in words, or empty.
+        place: index among the notebook's cells.
     """
 
     label: str
     code: str
     skipped: tuple[str, ...] = ()
     problem: str = ""
+    place: int = 0
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the functions and classes defined at top level, in order."""
         if self.problem:
             return tuple(re.findall(r"^(?:def|class)\s+(\w+)", self.code, flags=re.MULTILINE))
-        return tuple(_defined(parse(self.code)))
+        return tuple(name for node in parse(self.code).body for name in _defined(node))
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,20 @@ def definition_in(code: str, name: str) -> str | None:
     return ast.get_source_segment(code, nodes[-1]) if nodes else None
 
 
+def lines_of(code: str, name: str) -> tuple[int, int] | None:
+    """Return the first and last line, from 1, of the last top-level definition of ``name``.
+
+    Example:
+        >>> lines_of("import a\n\n@a.b\ndef f(x):\n    return x\n", "f")
+        (3, 5)
+    """
+    found = [node for node in parse(code).body if name in _defined(node)]
+    if not found:
+        return None
+    first = min([found[-1].lineno, *(d.lineno for d in getattr(found[-1], "decorator_list", []))])
+    return first, found[-1].end_lineno or first
+
+
 def parse(code: str) -> ast.Module:
     """Return the syntax tree; a learner's odd escapes are no warning of ours."""
     with warnings.catch_warnings():
@@ -116,13 +131,13 @@ def parse(code: str) -> ast.Module:
         return ast.parse(code)
 
 
-def _defined(tree: ast.Module) -> Iterator[str]:
-    """Yield what a module defines: functions, classes and named lambdas."""
-    for node in tree.body:
-        if isinstance(node, _DEFINITIONS):
-            yield node.name
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
-            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+def _defined(node: ast.stmt) -> list[str]:
+    """Return what a statement defines: a function, a class or a named lambda."""
+    if isinstance(node, _DEFINITIONS):
+        return [node.name]
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return []
 
 
 def same_code(one: str, other: str) -> bool:
@@ -166,7 +181,7 @@ def _notebook_cells(path: Path, text: str) -> list[Cell]:
         if isinstance(cell, dict) and cell.get("cell_type") == "code":
             source = cell.get("source", "")
             source = source if isinstance(source, str) else "".join(map(str, source))
-            found.append(_cell(f"cell {number}", source))
+            found.append(_cell(f"cell {number}", source, number - 1))
     return found
 
 
@@ -190,9 +205,9 @@ def _parts(name: str, text: str) -> list[Cell]:
     return parts if any(part.names for part in parts if not part.problem) else [whole]
 
 
-def _cell(label: str, text: str) -> Cell:
+def _cell(label: str, text: str, place: int = 0) -> Cell:
     code, skipped = _without_magics(text)
-    return Cell(label, code, tuple(skipped), _problem(code))
+    return Cell(label, code, tuple(skipped), _problem(code), place)
 
 
 def _problem(code: str) -> str:
