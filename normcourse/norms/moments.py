@@ -64,7 +64,7 @@ def merge_moments(counts: ArrayLike, means: ArrayLike, variances: ArrayLike) -> 
     dtype = np.result_type(working_dtype(means), working_dtype(variances))
     used = counts > 0
     counts, means, variances = counts[used].astype(dtype), means[used], variances[used]
-    share = (counts / max(counts.sum(), 1)).reshape(-1, *(1,) * (means.ndim - 1))  # (K, 1, ...)
+    share = (counts / counts.sum()).reshape(-1, *(1,) * (means.ndim - 1))  # (K, 1, ...)
     offset = means[:1].sum(axis=0, dtype=dtype)  # any value near the means keeps their digits
     mean = offset + np.sum(share * (means - offset), axis=0)
     var = np.sum(share * (variances + np.square(means - mean)), axis=0)

@@ -102,6 +102,24 @@ def test_axes_are_what_one_statistic_pools(name: str) -> None:
         assert np.array_equal(difference, expected), shape
 
 
+def test_axes_of_the_other_rows() -> None:
+    """Rows whose outputs depend on more than one pool: what the row says, in numbers."""
+    expected = {
+        "masked_batch_norm": (0, 1),
+        "ghost_batch_norm": (0, 2),
+        "batch_renorm": (0, 2),
+        "adaptive_instance_norm": (2,),
+        "decorrelated_batch_norm": (0, 2),
+        "qk_norm_scores": (2,),
+    }
+    none = {name for name, method in METHODS.items() if method.axes is None}
+    assert set(expected) | set(AXES) | none == set(METHODS)
+    for name, axes in expected.items():
+        rule = METHODS[name].axes
+        assert rule is not None
+        assert rule(3) == axes
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
 def test_files_are_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 260

@@ -39,6 +39,21 @@ def test_merge_moments_of_nothing() -> None:
         assert var.tolist() == [0, 0, 0]
 
 
+def test_merge_moments_weighs_by_share_alone() -> None:
+    mean, var = norms.merge_moments([1], [[3.0]], [[0.5]])
+    assert (mean.tolist(), var.tolist()) == ([3.0], [0.5])
+    for unit in (1.0, 0.125):  # shares of 1 : 3, as counts or as weights
+        mean, var = norms.merge_moments([unit, 3 * unit], [[2.0], [6.0]], [[0.0], [8 / 3]])
+        assert_close(mean, [5.0], 1e-15)
+        assert_close(var, [5.0], 1e-15)
+
+
+def test_power_iteration_of_nothing() -> None:
+    for vector in norms.power_iteration(np.zeros((2, 3)), np.ones(3), eps=0.0):
+        assert not vector.any()
+    assert not norms.spectral_norm(np.zeros((2, 3))).any()
+
+
 def test_merge_moments_keeps_digits_at_large_means() -> None:
     x = 1e9 + np.array([[2.0], [4.0], [6.0], [8.0]])
     _, var = norms.merge_moments([2, 2], [x[:2].mean(0), x[2:].mean(0)], [[1.0], [1.0]])
