@@ -33,8 +33,8 @@ class LayerNorm(nn.Module):
         TypeError: an input that is not floating point.
 
     Differs from torch in:
-        nothing for float32 and float64; keeps the memory order of a transposed input, where torch
-        returns a contiguous output; an empty ``normalized_shape`` is an error here.
+        keeps the memory order of a transposed input, where torch returns a contiguous output; an
+        empty ``normalized_shape`` is an error here.
 
     Source:
         Ba, Kiros & Hinton, "Layer Normalization", 2016.

@@ -260,24 +260,3 @@ class DeepNorm(_Residual):
     def extra_repr(self) -> str:
         """Return the options, for print(model)."""
         return f"alpha={self.alpha}"
-
-
-def deep_norm_constants(num_layers: int) -> tuple[float, float]:
-    """Return alpha and beta of DeepNorm for an encoder or a decoder of ``num_layers``.
-
-    Formula:
-        alpha = (2 M)^(1/4),  beta = (8 M)^(-1/4)
-
-    Raises:
-        ValueError: num_layers < 1.
-
-    Source:
-        Wang et al. 2022, figure 2.
-
-    Example:
-        >>> deep_norm_constants(8)
-        (2.0, 0.3535533905932738)
-    """
-    if num_layers < 1:
-        raise ValueError(f"num_layers: expected at least 1, got {num_layers}.")
-    return float((2 * num_layers) ** 0.25), float((8 * num_layers) ** -0.25)

@@ -23,8 +23,8 @@ def find_redundant_biases(model: nn.Module) -> list[str]:
     a norm shared with another layer: the bias is kept.
 
     Args:
-        model: any module that torch.fx can trace. A linear layer before a batch normalization is
-            taken to give shape (N, D).
+        model: any module that torch.fx can trace, followed in the mode it is in. A linear layer
+            before a batch normalization is taken to give shape (N, D).
 
     Returns:
         Names as in ``model.named_modules()``, in the order of the forward pass.

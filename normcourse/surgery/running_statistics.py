@@ -72,7 +72,9 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> nn.Module:
 
 
 def freeze_batch_norm(model: nn.Module, *, affine: bool = True) -> nn.Module:
-    """Put a FrozenBatchNorm in the place of every batch normalization.
+    """Put a FrozenBatchNorm in the place of every batch normalization over (N, C, *).
+
+    MaskedBatchNorm and DecorrelatedBatchNorm, which take or do something else, are left alone.
 
     Formula:
         y = weight * (x - running_mean) / sqrt(running_var + eps) + bias    in both modes
