@@ -27,7 +27,6 @@ from normcourse.modules.placement import (
     PreNorm,
     ResPostNorm,
     SandwichNorm,
-    deep_norm_constants,
 )
 from normcourse.modules.qk_norm import QKNorm
 from normcourse.modules.rms_norm import RMSNorm
@@ -69,5 +68,4 @@ __all__ = [
     "WSConv2d",
     "WeightNorm",
     "WeightStandardization",
-    "deep_norm_constants",
 ]

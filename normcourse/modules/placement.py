@@ -220,7 +220,7 @@ class DeepNorm(_Residual):
     Args:
         sublayer: f; a module, or any callable, that returns a tensor like its first argument.
         norm: a module such as LayerNorm(D).
-        alpha: weight of the skip, see :func:`deep_norm_constants`.
+        alpha: weight of the skip, see :func:`normcourse.norms.deep_norm_constants`.
 
     Shape:
         whatever sublayer and norm take; further arguments of a call go to the sublayer.
@@ -248,7 +248,7 @@ class DeepNorm(_Residual):
         if not alpha > 0:
             raise ValueError(
                 f"alpha: expected a positive number, got {alpha!r}. "
-                f"For M layers use deep_norm_constants(M)[0]."
+                f"For M layers use normcourse.norms.deep_norm_constants(M)[0]."
             )
         self.norm, self.alpha = norm, alpha
 

@@ -1,6 +1,6 @@
 """What is served: the Sphinx extension of the book.
 
-It adds the directives ``live-exercise``, ``exercise-list`` and ``quiz``, puts alternative texts
+It adds the directives ``live-exercise``, ``exercise-list``, ``quiz`` and ``api``, puts alternative texts
 on figures, numbers chapters by their file names, and hosts MathJax and the text font beside the
 pages, so that no page asks anything of another host. Nothing here is imported by
 ``import normcourse``.
@@ -22,8 +22,8 @@ ASSETS = Path(__file__).parent / "assets"
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives, nodes and handlers of the book with Sphinx."""
     from normcourse import __version__
-    from normcourse.site import figures, html, live_exercise, numbering, pages, quiz, vendor
+    from normcourse.site import api, figures, html, live_exercise, numbering, pages, quiz, vendor
 
-    for part in (html, live_exercise, quiz, figures, numbering, vendor, pages):
+    for part in (api, html, live_exercise, quiz, figures, numbering, vendor, pages):
         part.register(app)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -106,7 +106,6 @@ CASES = {
         r"sublayer: expected the shape of its input, \(2, 4, 3\), got \(2, 4, 1\)",
     ),
     "alpha": (lambda: m.DeepNorm(nn.Identity(), nn.Identity(), 0.0), r"alpha: .* got 0\.0"),
-    "num_layers": (lambda: m.deep_norm_constants(0), r"num_layers: expected at least 1, got 0"),
     "even_kernel": (lambda: m.ConvNormReLU(2, 3, 4), r"kernel_size: expected an odd .* got 4"),
     "no_gamma": (
         lambda: m.PostActivationBlock(2, norm=m.InstanceNorm),

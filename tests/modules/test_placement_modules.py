@@ -53,11 +53,6 @@ def test_sandwich_is_the_numpy_function() -> None:
     np.testing.assert_allclose(layer(x).detach().numpy(), expected, atol=1e-12)
 
 
-def test_deep_norm_constants_are_the_numpy_functions() -> None:
-    for layers in (1, 6, 100):
-        assert m.deep_norm_constants(layers) == pytest.approx(norms.deep_norm_constants(layers))
-
-
 @pytest.mark.parametrize("norm_first", [False, True], ids=["post", "pre"])
 def test_wrappers_make_torchs_encoder_layer(norm_first: bool) -> None:
     reference = nn.TransformerEncoderLayer(4, 2, 6, dropout=0.0, norm_first=norm_first)
