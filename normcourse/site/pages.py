@@ -66,6 +66,18 @@ def mark_opening(app: Sphinx, doctree: nodes.document) -> None:
             return
 
 
+def describe(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Give search engines the page's own one-line summary."""
+    for paragraph in doctree.findall(nodes.paragraph) if doctree else ():
+        if "nc-summary" in paragraph["classes"]:
+            content = html.escape(" ".join(paragraph.astext().split()))
+            tag = f'<meta name="description" content="{content}">\n'
+            context["metatags"] = context.get("metatags", "") + tag
+            return
+
+
 def drop_test_markers(app: Sphinx, doctree: nodes.document) -> None:
     """Leave out the line that tells nbval to compare the output of a cell."""
     for cell in doctree.findall(nodes.container):
@@ -122,6 +134,7 @@ def register(app: Sphinx) -> None:
     app.config.templates_path.insert(0, str(TEMPLATES))
     app.connect("config-inited", repository_buttons)
     app.connect("doctree-read", mark_opening)
+    app.connect("html-page-context", describe)
     app.connect("build-finished", write_front_door, priority=400)  # before sphinx-external-toc's
     app.connect("doctree-read", drop_test_markers)
     app.connect("builder-inited", add_assets)

@@ -12,6 +12,18 @@ from normcourse.site.weight import weigh
 
 from .conftest import ROOT, Visit, open_page
 
+UNFOLD = """() => {
+  document.querySelectorAll('details').forEach(fold => { fold.open = true; });
+  document.querySelectorAll('.toggle-hidden').forEach(fold => {
+    fold.classList.replace('toggle-hidden', 'was-hidden');
+  });
+}"""
+FOLD = """() => {
+  document.querySelectorAll('main details').forEach(fold => { fold.open = false; });
+  document.querySelectorAll('.was-hidden').forEach(fold => {
+    fold.classList.replace('was-hidden', 'toggle-hidden');
+  });
+}"""
 AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -63,7 +75,21 @@ def test_folds_open_and_close_by_keyboard(visit: Visit) -> None:
         page.keyboard.press("Space")
         if opened == before or fold.evaluate("e => e.open") != before:
             stuck.append(summary.inner_text())
-    page.evaluate("document.querySelectorAll('main details').forEach(d => d.open = false)")
+    page.evaluate(FOLD)
+    assert stuck == []
+
+
+def test_folded_boxes_open_and_close_by_keyboard(visit: Visit) -> None:
+    """Admonitions of the class dropdown, which sphinx-togglebutton folds."""
+    stuck = []
+    for box in visit.page.locator("main .admonition.dropdown").all():
+        button = box.locator("button.toggle-button").first
+        looks = [box.evaluate("box => box.classList.contains('toggle-hidden')")]
+        for key in ("Enter", "Space"):
+            button.press(key)
+            looks.append(box.evaluate("box => box.classList.contains('toggle-hidden')"))
+        if looks[0] == looks[1] or looks[0] != looks[2]:
+            stuck.append(box.inner_text())
     assert stuck == []
 
 
@@ -72,9 +98,9 @@ def test_nothing_is_wider_than_a_phone(visit: Visit, width: int) -> None:
     """At 390 pixels, and at 320 (a desktop page zoomed to 400 %)."""
     page = visit.page
     page.set_viewport_size({"width": width, "height": 844})
-    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    page.evaluate(UNFOLD)
     wide = page.evaluate("() => document.documentElement.scrollWidth")
-    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = false)")
+    page.evaluate(FOLD)
     page.set_viewport_size({"width": 1280, "height": 900})
     assert wide <= width
 
@@ -86,11 +112,11 @@ def test_axe_finds_no_violation(visit: Visit, axe: str, theme: str, width: int) 
     page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
     page.set_viewport_size({"width": width, "height": 900})
     page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
-    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    page.evaluate(UNFOLD)
     page.evaluate("() => new Promise(d => requestAnimationFrame(() => requestAnimationFrame(d)))")
     page.evaluate(axe)
     result = page.evaluate("rules => axe.run({runOnly: rules, preload: false})", AXE_RULES)
-    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = false)")
+    page.evaluate(FOLD)
     page.set_viewport_size({"width": 1280, "height": 900})
     found = [
         f"{violation['id']}: {node['target']} {node['failureSummary']}"

@@ -41,6 +41,12 @@ def test_question_and_summary_are_marked_and_nothing_else(build: Build) -> None:
     assert marked == {"nc-question-asked": ["What is a mean?"], "nc-summary": ["A sum, divided."]}
 
 
+def test_the_summary_describes_the_page_to_search_engines(build: Build) -> None:
+    built = build({"index": CHAPTER.replace("A sum", "A sum &"), "other": "# No summary\n"})
+    assert '<meta name="description" content="A sum &amp;, divided.">' in built.html()
+    assert 'name="description"' not in built.html("other")
+
+
 def test_a_page_without_summary_is_left_alone(build: Build) -> None:
     assert "nc-summary" not in build({"index": "# Means\n\nOne.\n\n*Two.* And more.\n"}).html()
 
