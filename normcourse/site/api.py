@@ -72,13 +72,25 @@ def signature_of(name: str, value: Any) -> str:
         signature = inspect.signature(value)
     except (TypeError, ValueError):
         return name
-    parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
-    bare = signature.replace(parameters=parameters, return_annotation=signature.empty)
-    line = f"{name}{bare}"
-    if len(line) <= 72:
-        return line
-    listed = ",\n    ".join(str(bare)[1:-1].split(", "))
-    return f"{name}(\n    {listed},\n)"
+    listed: list[str] = []
+    starred = False
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            starred = True
+        elif parameter.kind is parameter.KEYWORD_ONLY and not starred:
+            listed.append("*")
+            starred = True
+        listed.append(_parameter(parameter))
+    line = f"{name}({', '.join(listed)})"
+    return line if len(line) <= 72 else f"{name}(\n    " + ",\n    ".join(listed) + ",\n)"
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    """Return a parameter with its default; a class stands for itself by its name."""
+    bare = parameter.replace(annotation=parameter.empty)
+    if inspect.isclass(parameter.default) and parameter.default is not parameter.empty:
+        return f"{parameter.name}={parameter.default.__name__}"
+    return str(bare)
 
 
 def inline(text: str) -> list[nodes.Node]:

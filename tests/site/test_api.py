@@ -72,11 +72,19 @@ def test_only_code_is_markup() -> None:
 
 
 def test_signature_is_short_or_one_parameter_a_line() -> None:
-    def f(x: int, *, eps: float = 1e-5) -> int:
+    def f(x: int, *, eps: float = 1e-5, kind: type = dict) -> int:
         return x
 
-    def g(a_long_first_name: int, another_long_name: int, a_third_name_as_well_as_two: int) -> int:
+    def g(
+        first_of_the_names: int, second_of_the_names: tuple[int, int] = (1, 2), *rest: int
+    ) -> int:
         return 0
 
-    assert signature_of("f", f) == "f(x, *, eps=1e-05)"
-    assert signature_of("g", g).splitlines()[1] == "    a_long_first_name,"
+    assert signature_of("f", f) == "f(x, *, eps=1e-05, kind=dict)"
+    assert signature_of("a_long_name_of_a_function", g).splitlines() == [
+        "a_long_name_of_a_function(",
+        "    first_of_the_names,",
+        "    second_of_the_names=(1, 2),",
+        "    *rest,",
+        ")",
+    ]
