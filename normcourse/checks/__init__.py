@@ -31,9 +31,12 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
     "covariate_shift": ("normcourse.checks.covariate_shift",),
     "batch_norm": ("normcourse.checks.batch_norm",),
     "batch_norm_backward": ("normcourse.checks.batch_norm_backward",),
+    "why_batch_norm_works": ("normcourse.checks.why_batch_norm_works",),
+    "batch_norm_limits": ("normcourse.checks.batch_norm_limits",),
     "layer_norm": ("normcourse.checks.layer_norm",),
     "layer_norm_sequences": ("normcourse.checks.layer_norm_sequences",),
     "rms_norm_and_beyond": ("normcourse.checks.rms_norm_and_beyond",),
+    "instance_norm": ("normcourse.checks.instance_norm",),
 }
 
 
