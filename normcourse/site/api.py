@@ -1,6 +1,6 @@
 """``{api} normcourse.norms``: the reference of a package, made from its docstrings.
 
-Every public name of the package's ``__all__`` becomes a section: signature, meaning, and the parts
+Every public function and class of the package's ``__all__`` becomes a section (records do not): signature, meaning, and the parts
 of its docstring (Formula, Args, Returns, Raises, Differs, Source, Example) as the code has them.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
@@ -159,7 +159,7 @@ class Api(SphinxDirective):
         sections: list[nodes.Node] = []
         for public in getattr(module, "__all__", ()):
             value = getattr(module, public)
-            if inspect.isfunction(value) or inspect.isclass(value):
+            if inspect.isfunction(value) or (inspect.isclass(value) and not is_dataclass(value)):
                 sections.append(self._section(f"{name}.{public}", public, value))
         if not sections:
             raise self.error(f"api: {name} has no public functions or classes in __all__")
