@@ -94,6 +94,15 @@ def read_source(path: Path) -> Source:
         raise BadSource(f"{path}: not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
     except OSError as error:
         raise BadSource(f"{path}: cannot be read ({error.strerror}).") from None
+    return source_of(path, text)
+
+
+def source_of(path: Path, text: str) -> Source:
+    """Return the code cells of a text that was read already; its ending says of which kind it is.
+
+    Raises:
+        BadSource: the text of a notebook is none.
+    """
     if path.suffix == ".py":
         return Source(path, tuple(_parts(path.name, text)))
     return Source(path, tuple(_notebook_cells(path, text)))
