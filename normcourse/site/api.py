@@ -1,7 +1,8 @@
 """``{api} normcourse.norms``: the reference of a package, made from its docstrings.
 
-Every public function and class of the package's ``__all__`` becomes a section (records do not): signature, meaning, and the parts
-of its docstring (Formula, Args, Returns, Raises, Differs, Source, Example) as the code has them.
+Every public function and class of the package's ``__all__`` becomes a section (records do not):
+signature, meaning, and the parts of its docstring (Formula, Args, Returns, Raises, Differs, Source,
+Example) as the code has them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ __all__ = ["Api", "Docstring", "parse_docstring", "register"]
 _HEADER = re.compile(r"^([A-Z][A-Za-z ]*?)(?:, ([^:\n]*))?:\s*$")
 _ITEM = re.compile(r"^(\*{0,2}[A-Za-z_][\w, ]*?):\s+(.*)$")
 _INLINE = re.compile(r"``(.+?)``|:\w+:`~?(.+?)`|`([^`]+)`")
+_ROLE = re.compile(r":\w+:`~?(?:[\w.]*\.)?(\w+)`")
 _LISTS = ("Args", "Raises")
 _LITERAL = ("Formula", "Example", "Examples", "Shape")
 
@@ -115,11 +117,15 @@ def part(heading: str, text: str) -> list[nodes.Node]:
     kind = heading.partition(":")[0]
     if not heading:
         return [paragraph(text)]
-    title = nodes.rubric("", *inline(heading), classes=["nc-api-part"])
+    title = nodes.rubric("", kind, classes=["nc-api-part"])
+    condition = heading.partition(": ")[2]
+    if condition:
+        title += nodes.inline("", "", nodes.Text(", "), *inline(condition), classes=["nc-api-when"])
     if kind in _LISTS:
         return [title, _definitions(text)]
     if kind in _LITERAL:
         language = "pycon" if kind.startswith("Example") else "text"
+        text = _ROLE.sub(r"\1", text)
         return [title, nodes.literal_block(text, text, language=language)]
     return [title, *(paragraph(block) for block in re.split(r"\n\s*\n", text) if block.strip())]
 
