@@ -23,10 +23,11 @@ def main() -> int:
         )
         return 1
     from normcourse.workshop import WORDS
-    from normcourse.workshop.commands import main as workshop
 
     words = sys.argv[1:]
     if words and words[0] in WORDS:
+        from normcourse.workshop.commands import main as workshop
+
         return workshop(words)
     try:
         from normcourse.cli import main as command_line

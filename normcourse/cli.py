@@ -20,35 +20,47 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns:
         0 if all is as asked for, 1 if something is not, 2 on bad input, 130 when interrupted.
     """
-    from normcourse.checks.catalogue import UnknownExercise
-    from normcourse.checks.child import NoChild
-    from normcourse.checks.progress import BadProgress
-    from normcourse.checks.source import BadSource
-    from normcourse.terminal import BadInput
-
     given = list(sys.argv[1:] if words is None else words)
     try:
         return _run(given)
-    except (BadInput, BadProgress, BadSource, NoChild, UnknownExercise) as problem:
-        return _refuse(str(problem))
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as problem:
+        if not _is_bad_input(problem):
+            raise
+        return _refuse(str(problem))
 
 
 def _run(words: list[str]) -> int:
     if len(words) > 1 and words[0] == "check" and not any(w.startswith("-") for w in words):
+        import gc
+
+        gc.disable()  # a tenth of the time of the imports below, in a process that soon ends
         from pathlib import Path
 
         from normcourse.terminal.check import check
 
-        return check(Path(words[1]), words[2:])
+        try:
+            return check(Path(words[1]), words[2:])
+        finally:
+            gc.enable()
     from normcourse.terminal.app import run
 
     return run(words)
+
+
+def _is_bad_input(problem: Exception) -> bool:
+    from normcourse.checks.catalogue import UnknownExercise
+    from normcourse.checks.child import NoChild
+    from normcourse.checks.progress import BadProgress
+    from normcourse.checks.source import BadSource
+    from normcourse.terminal import BadInput
+
+    return isinstance(problem, BadInput | BadProgress | BadSource | NoChild | UnknownExercise)
 
 
 def _refuse(message: str) -> int:

@@ -19,7 +19,8 @@ from typing import Any
 START_LIMIT = 120.0  # seconds to import NumPy or PyTorch, on a slow disk for the first time
 _ROOT = str(Path(__file__).resolve().parents[2])
 _PROGRAM = (
-    f"import sys; sys.path.append({_ROOT!r}); from normcourse.checks.worker import main; "
+    f"import gc, sys; gc.disable(); sys.path.append({_ROOT!r}); "
+    "from normcourse.checks.worker import main; "
     "main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])"
 )
 

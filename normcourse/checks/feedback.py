@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import re
@@ -195,6 +194,8 @@ def _shorten(output: str, limit: int = 600) -> str:
 
 
 def _escape(text: str) -> str:
+    import html  # for notebooks and pages alone
+
     return html.escape(cleaned(text))
 
 

@@ -13,6 +13,7 @@ The file stands alone beside ``codec.py`` and ``probes.py``.
 from __future__ import annotations
 
 import ast
+import gc
 import linecache
 import os
 import sys
@@ -231,6 +232,7 @@ def main(folder: str, memory_mb: int, cpu_seconds: int, preload: list[str]) -> N
     install_shim()
     sys.path.append(folder)
     limit_resources(memory_mb, cpu_seconds)
+    gc.enable()  # off while the imports ran, which it makes slower
     write_message(replies, b"ready")
     Server(codec, probes, requests, replies).serve()
     os._exit(0)  # threads and exit handlers of the learner's code end here

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -100,5 +99,15 @@ def screen(stream: TextIO | None = None) -> Screen:
     fancy = bool(utf8 and wanted and stream.isatty())
     if fancy and os.name == "nt":
         os.system("")  # switches the console to understand colours
-    columns = shutil.get_terminal_size((WIDEST, 24)).columns
-    return Screen(stream, fancy, max(20, min(columns - 1, WIDEST)))
+    return Screen(stream, fancy, max(20, min(_columns(stream) - 1, WIDEST)))
+
+
+def _columns(stream: TextIO) -> int:
+    """Return the width of a terminal, COLUMNS where it is set, 100 where nothing is known."""
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or WIDEST
+    except (OSError, ValueError):
+        return WIDEST
