@@ -37,6 +37,9 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
     "layer_norm_sequences": ("normcourse.checks.layer_norm_sequences",),
     "rms_norm_and_beyond": ("normcourse.checks.rms_norm_and_beyond",),
     "instance_norm": ("normcourse.checks.instance_norm",),
+    "placement_transformer": ("normcourse.checks.placement_transformer",),
+    "choosing": ("normcourse.checks.choosing",),
+    "numerics_and_speed": ("normcourse.checks.numerics_and_speed",),
 }
 
 

@@ -74,6 +74,36 @@ def exhaust(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
     return function(stream, *(inputs[other] for other in others))
 
 
+def exhaust_long(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
+    """Hand over a stream that is made on the way; say besides whether all of it was kept."""
+
+    def stream() -> Iterator[Any]:
+        rng = np.random.default_rng(inputs["seed"])
+        for _ in range(inputs["chunks"]):
+            yield rng.normal(inputs["mean"], inputs["spread"], inputs["size"])
+
+    result, peak = _with_peak(lambda: function(stream()))
+    whole = 8 * inputs["chunks"] * inputs["size"]
+    return {"var": result, "keeps the whole stream": peak > whole // 4}
+
+
+def _with_peak(run: Callable[[], Any]) -> tuple[Any, int]:
+    """Return what a function returns and how many bytes it held at most."""
+    import tracemalloc
+
+    begun = tracemalloc.is_tracing()
+    if not begun:
+        tracemalloc.start()
+    try:
+        tracemalloc.reset_peak()
+        before, _ = tracemalloc.get_traced_memory()
+        result = run()
+        return result, tracemalloc.get_traced_memory()[1] - before
+    finally:
+        if not begun:
+            tracemalloc.stop()
+
+
 def call_with_functions(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
     """Call a function some of whose arguments are functions, given by their names."""
     return function(*(with_functions(value) for value in inputs.values()))
@@ -110,6 +140,31 @@ def _minus_next(x: Any) -> Any:
     return x - following
 
 
+def _feed_forward(x: Any) -> Any:
+    """Apply a hidden layer of tanh units and a linear one; the weights are fixed."""
+    width = x.shape[-1]
+    steps = np.arange(2.0 * width * width).reshape(width, 2 * width)
+    inner, outer = np.sin(1.0 + 1.7 * steps), np.cos(0.5 + 2.3 * steps.T)
+    return np.tanh(x @ inner.astype(x.dtype) + 0.3) @ outer.astype(x.dtype)
+
+
+def _attention(x: Any) -> Any:
+    """Mix the positions of (..., T, D) by self-attention without weights."""
+    scores = x @ np.swapaxes(x, -1, -2) / x.shape[-1] ** 0.5
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True) @ x
+
+
+def _scaled_norm(x: Any) -> Any:
+    """Standardize over the features, then scale by 3 and shift by -1."""
+    return 3.0 * _pooling(-1)(x) - 1.0
+
+
+def _root_mean_square_norm(x: Any) -> Any:
+    """Divide by the root mean square of the features, eps = 1e-5."""
+    return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + 1e-5)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "norm over the features": _pooling(-1),
     "norm over batch and time": _pooling(0, 1),
@@ -117,12 +172,22 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "norm over the sequence": _pooling(1, 2),
     "norm over the past": _pooling_so_far,
     "difference to the next": _minus_next,
+    "squaring": lambda x: x * x,
+    "doubling": lambda x: 2.0 * x,
+    "a constant zero": lambda x: 0.0 * x,
+    "a feed-forward layer": _feed_forward,
+    "attention": _attention,
+    "subtract the mean": lambda x: x - x.mean(axis=-1, keepdims=True),
+    "leave as it is": lambda x: x + 0.0,
+    "a norm with gamma and beta": _scaled_norm,
+    "root mean square norm": _root_mean_square_norm,
 }
 
 PROBES: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
     "call": call,
     "call with functions": call_with_functions,
     "exhaust": exhaust,
+    "exhaust long": exhaust_long,
 }
 
 
