@@ -1,4 +1,4 @@
-"""``{api} normcourse.norms``: the reference of a package, made from its docstrings.
+"""``{api} normcourse.norms``: the reference of a package; ``{methods}``: the registry as a table.
 
 Every public function and class of the package's ``__all__`` becomes a section (records do not):
 signature, meaning, and the parts of its docstring (Formula, Args, Returns, Raises, Differs, Source,
@@ -10,16 +10,19 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
+from normcourse.site.markdown import blocks
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-__all__ = ["Api", "Docstring", "parse_docstring", "register"]
+__all__ = ["Api", "Docstring", "Methods", "parse_docstring", "register"]
 
 _HEADER = re.compile(r"^([A-Z][A-Za-z ]*?)(?:, ([^:\n]*))?:\s*$")
 _ITEM = re.compile(r"^(\*{0,2}[A-Za-z_][\w, ]*?):\s+(.*)$")
@@ -187,6 +190,40 @@ class Api(SphinxDirective):
         return section
 
 
+class Methods(SphinxDirective):
+    """The table of all methods, a row each, from the registry of ``normcourse.norms``."""
+
+    has_content = False
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table."""
+        registry = importlib.import_module("normcourse.norms").METHODS
+        return blocks(self, methods_table(registry.values()))
+
+
+def methods_table(rows: Iterable[Any]) -> str:
+    """Return the rows of the registry as a MyST list table."""
+    heads = ("method", "formula", "one statistic pools", "learned", "kept", "source")
+    lines = ["```{list-table}", ":header-rows: 1", ":class: nc-methods", ""]
+    lines += _table_row(heads)
+    for row in rows:
+        link = f"[{row.title}](#{nodes.make_id('normcourse.norms.' + row.name)})"
+        learned, kept = (", ".join(f"`{n}`" for n in names) or "–" for names in _names(row))
+        paper = "{cite:t}`" + row.paper + "`"
+        lines += _table_row((link, f"${row.formula}$", row.pooled, learned, kept, paper))
+    return "\n".join([*lines, "```"])
+
+
+def _names(row: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return row.parameters, row.state
+
+
+def _table_row(cells: Iterable[str]) -> list[str]:
+    first, *others = cells
+    return [f"* - {first}", *(f"  - {cell}" for cell in others)]
+
+
 def register(app: Sphinx) -> None:
-    """Add the directive."""
+    """Add the directives."""
     app.add_directive("api", Api)
+    app.add_directive("methods", Methods)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from docutils import nodes
 
-from normcourse.site.api import inline, parse_docstring, part, signature_of
+from normcourse.site.api import inline, methods_table, parse_docstring, part, signature_of
 
 PACKAGES = ("normcourse.norms", "normcourse.modules", "normcourse.surgery")
 
@@ -36,6 +38,17 @@ def test_every_public_name_is_documented_in_full(value: Any) -> None:
         if heading in ("Args", "Raises"):
             (_, listed) = part(heading, text)
             assert len(listed.children) > 0, f"{heading} lists nothing"
+
+
+def test_every_method_has_its_row_and_its_paper_in_the_bibliography() -> None:
+    from normcourse.norms import METHODS
+
+    table = methods_table(METHODS.values())
+    bib = Path(__file__).parents[2] / "book" / "references.bib"
+    keys = set(re.findall(r"@\w+\{([^,]+),", bib.read_text(encoding="utf-8")))
+    for row in METHODS.values():
+        assert row.title in table
+        assert row.paper in keys, row.paper
 
 
 def test_parts_keep_order_and_layout() -> None:
