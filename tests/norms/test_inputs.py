@@ -156,9 +156,6 @@ def test_empty_batch(method: Method, dtype: str) -> None:
         assert not gradient.any()
 
 
-POOLING = [name for name, method in METHODS.items() if method.axes and method.kind == "activation"]
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -260,3 +257,26 @@ def test_padding_may_hold_anything() -> None:
 
 def test_as_dtype_leaves_masks_alone() -> None:
     assert as_dtype(np.array([True]), "float32").dtype == np.bool_
+
+
+# Conditional InstanceNorm has no default: its gamma and beta say how many styles there are.
+AFFINE = {n for n, method in METHODS.items() if {"gamma", "beta"} <= set(method.parameters)}
+OPTIONAL = sorted(
+    AFFINE - {"conditional_instance_norm"} | {"rms_norm", "scale_norm", "qk_norm_scores"}
+)
+
+
+@pytest.mark.parametrize("left_out", [("gamma",), ("beta",), ("gamma", "beta")], ids="+".join)
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_parameters_left_out_are_ones_and_zeros(name: str, left_out: tuple[str, ...]) -> None:
+    """None and the neutral array give the same values and the same gradients, dgamma included."""
+    method = METHODS[name]
+    drawn = arguments(method, SHAPES[method.layout][-1])
+    wanted = [p for p in method.parameters if p.split("_")[0] in left_out]
+    neutral = {p: (np.zeros_like if p == "beta" else np.ones_like)(drawn[p]) for p in wanted}
+    missing: dict[str, Any] = dict.fromkeys(wanted)
+    y = method.forward(**{**drawn, **neutral})
+    assert_close(method.forward(**{**drawn, **missing}), y, 1e-15)
+    expected = backward(method, upstream(y), {**drawn, **neutral})
+    for gradient, found in backward(method, upstream(y), {**drawn, **missing}).items():
+        assert_close(found, expected[gradient], 1e-15, gradient)

@@ -58,6 +58,16 @@ def test_every_public_function_is_documented(method: Method) -> None:
     assert "Differs from torch in:" in (inspect.getdoc(method.forward) or "")
 
 
+def test_eps_has_one_default() -> None:
+    """1e-5 everywhere; 1e-12 where it only guards a division, as in torch."""
+    for name in norms.__all__:
+        function = getattr(norms, name)
+        if inspect.isfunction(function) and "eps" in inspect.signature(function).parameters:
+            eps = inspect.signature(function).parameters["eps"]
+            assert eps.default == (1e-12 if name == "power_iteration" else 1e-5), name
+            assert eps.kind is inspect.Parameter.KEYWORD_ONLY, name
+
+
 def test_public_names() -> None:
     assert all(hasattr(norms, name) for name in norms.__all__)
     assert len(set(norms.__all__)) == len(norms.__all__)

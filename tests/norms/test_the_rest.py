@@ -52,6 +52,7 @@ def test_power_iteration_of_nothing() -> None:
     for vector in norms.power_iteration(np.zeros((2, 3)), np.ones(3), eps=0.0):
         assert not vector.any()
     assert not norms.spectral_norm(np.zeros((2, 3))).any()
+    assert norms.spectral_norm(np.zeros((0, 3))).shape == (0, 3)
 
 
 def test_merge_moments_keeps_digits_at_large_means() -> None:
