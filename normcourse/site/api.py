@@ -176,7 +176,8 @@ class Api(SphinxDirective):
 
     def _section(self, path: str, name: str, value: Any) -> nodes.section:
         label = nodes.make_id(path)
-        section = nodes.section(ids=[label], names=[nodes.fully_normalize_name(path)])
+        section = nodes.section(ids=[label], names=[label])
+        self.state.document.note_explicit_target(section, section)  # text may link to it
         section += nodes.title("", "", nodes.literal("", name))
         call = signature_of(name, value)
         section += nodes.literal_block(call, call, language="python", classes=["nc-api-call"])
