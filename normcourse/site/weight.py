@@ -79,7 +79,7 @@ def weigh(site: Path, page: str) -> Weight:
 def main(arguments: list[str]) -> int:
     """Print a line per page; return 1 if one is over the budget."""
     site = Path(arguments[0] if arguments else "_build/html")
-    pages = sorted(path.relative_to(site).as_posix() for path in site.glob("book/*.html"))
+    pages = sorted(path.relative_to(site).as_posix() for path in site.glob("book/**/*.html"))
     if not pages:
         print(f"{site}: no pages in book/; build the book first (make book)", file=sys.stderr)
         return 2
