@@ -39,6 +39,7 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
     "rms_norm_and_beyond": ("normcourse.checks.rms_norm_and_beyond",),
     "instance_norm": ("normcourse.checks.instance_norm",),
     "group_norm": ("normcourse.checks.group_norm",),
+    "divisive_normalization": ("normcourse.checks.divisive_normalization",),
     "placement_transformer": ("normcourse.checks.placement_transformer",),
     "choosing": ("normcourse.checks.choosing",),
     "numerics_and_speed": ("normcourse.checks.numerics_and_speed",),
