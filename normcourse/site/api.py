@@ -204,19 +204,21 @@ class Methods(SphinxDirective):
 
 def methods_table(rows: Iterable[Any]) -> str:
     """Return the rows of the registry as a MyST list table."""
-    heads = ("method", "formula", "one statistic pools", "learned", "kept", "source")
+    heads = ("method", "formula", "one statistic pools", "learned; kept", "source")
     lines = ["```{list-table}", ":header-rows: 1", ":class: nc-methods", ""]
     lines += _table_row(heads)
     for row in rows:
         link = f"[{row.title}](#{nodes.make_id('normcourse.norms.' + row.name)})"
-        learned, kept = (", ".join(f"`{n}`" for n in names) or "–" for names in _names(row))
+        names = "; ".join(", ".join(f"`{n}`" for n in part) for part in _names(row) if part) or "–"
         paper = "{cite:t}`" + row.paper + "`"
-        lines += _table_row((link, f"${row.formula}$", row.pooled, learned, kept, paper))
+        lines += _table_row((link, f"${row.formula}$", row.pooled, names, paper))
     return "\n".join([*lines, "```"])
 
 
 def _names(row: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return row.parameters, row.state
+    """Return what a method learns and what it keeps; the count of batches goes without saying."""
+    kept = tuple(name for name in row.state if name != "num_batches_tracked")
+    return row.parameters, kept
 
 
 def _table_row(cells: Iterable[str]) -> list[str]:

@@ -101,11 +101,11 @@ def measure_torch() -> dict[str, dict[str, str]]:
     reach = lrn(torch.tensor([[[0.0], [1.0], [0.0]]]) + 1e-3).ravel().numpy()
     return {
         "BatchNorm": {
-            "name": "`nn.BatchNorm1d/2d/3d`",
+            "name": "`BatchNorm1d`",
             "channel axis": "1",
             "scale, shift": "`weight`, `bias`",
             "eps": f"{bn.eps:g}",
-            "variance, place of eps": normalizer(run(nn.BatchNorm1d(1, eps=0.5)), X, 0.5),
+            "divisor, place of eps": normalizer(run(nn.BatchNorm1d(1, eps=0.5)), X, 0.5),
             "`momentum` by default": f"{bn.momentum:g}",
             "weight of the new batch": weight,
             "variance stored": kind,
@@ -113,30 +113,30 @@ def measure_torch() -> dict[str, dict[str, str]]:
             "float32 at mean 10,000": big_mean(run(nn.BatchNorm1d(1, eps=1e-5))),
         },
         "LayerNorm": {
-            "name": "`nn.LayerNorm`",
+            "name": "`LayerNorm`",
             "axes": "the trailing ones, named by `normalized_shape`",
             "eps": f"{ln.eps:g}",
-            "variance, place of eps": normalizer(run(nn.LayerNorm(4, eps=0.5)), ROWS, 0.5),
+            "divisor, place of eps": normalizer(run(nn.LayerNorm(4, eps=0.5)), ROWS, 0.5),
             "float32 at mean 10,000": big_mean(run(nn.LayerNorm(64, eps=1e-5)), BIG.T),
         },
         "RMSNorm": {
-            "name": "`nn.RMSNorm`",
+            "name": "`RMSNorm`",
             "eps": "the dtype's smallest step" if nn.RMSNorm(2).eps is None else "a number",
             "place of eps": rms_place(run(rms), 0.5),
         },
         "GroupNorm": {
-            "name": "`nn.GroupNorm`",
+            "name": "`GroupNorm`",
             "groups by default": "none",
             "eps": f"{gn.eps:g}",
             "affine": groups_of_affine(gn.weight.numel(), 4, 2),
         },
         "InstanceNorm": {
-            "name": "`nn.InstanceNorm1d/2d/3d`",
+            "name": "`InstanceNorm1d`",
             "eps": f"{nn.InstanceNorm2d(3).eps:g}",
             "affine by default": "yes" if nn.InstanceNorm2d(3).affine else "no",
         },
         "Local response norm": {
-            "name": "`nn.LocalResponseNorm`",
+            "name": "`LocalResponseNorm`",
             "window of size 2 at channel c": _window(reach),
         },
     }
@@ -196,7 +196,7 @@ def measure_onnx() -> dict[str, dict[str, str]]:
             "channel axis": "1",
             "scale, shift": "`scale`, `B`",
             "eps": default("BatchNormalization", "epsilon"),
-            "variance, place of eps": normalizer(lambda x: batch_norm(x, 0.5)[0], X, 0.5),
+            "divisor, place of eps": normalizer(lambda x: batch_norm(x, 0.5)[0], X, 0.5),
             "`momentum` by default": default("BatchNormalization", "momentum"),
             "weight of the new batch": weight,
             "variance stored": kind,
@@ -207,7 +207,7 @@ def measure_onnx() -> dict[str, dict[str, str]]:
             "name": "`LayerNormalization`-17",
             "axes": "from `axis` to the last",
             "eps": default("LayerNormalization", "epsilon"),
-            "variance, place of eps": normalizer(lambda x: layer_norm(x, 0.5), ROWS, 0.5),
+            "divisor, place of eps": normalizer(lambda x: layer_norm(x, 0.5), ROWS, 0.5),
             "float32 at mean 10,000": big_mean(lambda x: layer_norm(x, 1e-5), BIG.T),
         },
         "RMSNorm": {
@@ -269,11 +269,11 @@ def measure_keras() -> dict[str, dict[str, str]]:
     train = {"training": True}
     return {
         "BatchNorm": {
-            "name": "`layers.BatchNormalization`",
+            "name": "`BatchNormalization`",
             "channel axis": str(bn.axis),
             "scale, shift": "`gamma`, `beta`",
             "eps": f"{bn.epsilon:g}",
-            "variance, place of eps": normalizer(
+            "divisor, place of eps": normalizer(
                 run(layers.BatchNormalization(epsilon=0.5), **train), X, 0.5
             ),
             "`momentum` by default": f"{bn.momentum:g}",
@@ -285,21 +285,21 @@ def measure_keras() -> dict[str, dict[str, str]]:
             ),
         },
         "LayerNorm": {
-            "name": "`layers.LayerNormalization`",
+            "name": "`LayerNormalization`",
             "axes": f"`axis`, by default {layers.LayerNormalization().axis}",
             "eps": f"{layers.LayerNormalization().epsilon:g}",
-            "variance, place of eps": normalizer(
+            "divisor, place of eps": normalizer(
                 run(layers.LayerNormalization(epsilon=0.5)), ROWS, 0.5
             ),
             "float32 at mean 10,000": big_mean(run(layers.LayerNormalization(epsilon=1e-5)), BIG.T),
         },
         "RMSNorm": {
-            "name": "`layers.RMSNormalization`",
+            "name": "`RMSNormalization`",
             "eps": f"{layers.RMSNormalization().epsilon:g}",
             "place of eps": rms_place(run(layers.RMSNormalization(epsilon=0.5)), 0.5),
         },
         "GroupNorm": {
-            "name": "`layers.GroupNormalization`",
+            "name": "`GroupNormalization`",
             "groups by default": str(layers.GroupNormalization().groups),
             "eps": f"{gn.epsilon:g}",
             "affine": groups_of_affine(int(np.prod(gn.gamma.shape)), 4, 2),
@@ -329,11 +329,11 @@ def measure_flax() -> dict[str, dict[str, str]]:
     scale = gn.init(key, np.ones((1, 2, 4), np.float32))["params"]["scale"]
     return {
         "BatchNorm": {
-            "name": "`linen.BatchNorm`",
+            "name": "`BatchNorm`",
             "channel axis": str(bn.axis),
             "scale, shift": "`scale`, `bias`",
             "eps": f"{bn.epsilon:g}",
-            "variance, place of eps": normalizer(train(epsilon=0.5), X, 0.5),
+            "divisor, place of eps": normalizer(train(epsilon=0.5), X, 0.5),
             "`momentum` by default": f"{bn.momentum:g}",
             "weight of the new batch": weight,
             "variance stored": kind,
@@ -341,25 +341,25 @@ def measure_flax() -> dict[str, dict[str, str]]:
             "float32 at mean 10,000": big_mean(train(epsilon=1e-5)),
         },
         "LayerNorm": {
-            "name": "`linen.LayerNorm`",
+            "name": "`LayerNorm`",
             "axes": f"`reduction_axes`, by default {nn.LayerNorm().reduction_axes}",
             "eps": f"{nn.LayerNorm().epsilon:g}",
-            "variance, place of eps": normalizer(run(nn.LayerNorm(epsilon=0.5)), ROWS, 0.5),
+            "divisor, place of eps": normalizer(run(nn.LayerNorm(epsilon=0.5)), ROWS, 0.5),
             "float32 at mean 10,000": big_mean(run(nn.LayerNorm(epsilon=1e-5)), BIG.T),
         },
         "RMSNorm": {
-            "name": "`linen.RMSNorm`",
+            "name": "`RMSNorm`",
             "eps": f"{nn.RMSNorm().epsilon:g}",
             "place of eps": rms_place(run(nn.RMSNorm(epsilon=0.5)), 0.5),
         },
         "GroupNorm": {
-            "name": "`linen.GroupNorm`",
+            "name": "`GroupNorm`",
             "groups by default": str(nn.GroupNorm().num_groups),
             "eps": f"{nn.GroupNorm().epsilon:g}",
             "affine": groups_of_affine(int(scale.size), 4, 2),
         },
         "InstanceNorm": {
-            "name": "`linen.InstanceNorm`",
+            "name": "`InstanceNorm`",
             "eps": f"{nn.InstanceNorm().epsilon:g}",
             "affine by default": "yes" if nn.InstanceNorm().use_scale else "no",
         },
@@ -397,13 +397,13 @@ PAPERS = {
         "name": "{cite:t}`ioffe2015batch`",
         "scale, shift": "γ, β",
         "eps": "ε, no value",
-        "variance, place of eps": "n, inside the root",
+        "divisor, place of eps": "n, inside the root",
         "variance stored": "n − 1",
     },
     "LayerNorm": {
         "name": "{cite:t}`ba2016layer`",
         "axes": "the hidden units of a layer",
-        "variance, place of eps": "n, no ε",
+        "divisor, place of eps": "n, no ε",
     },
     "GroupNorm": {
         "name": "{cite:t}`wu2018group`",
@@ -445,12 +445,13 @@ def page(known: dict[str, Any]) -> str:
         columns = {named[name]: known[name]["facts"].get(method, {}) for name in known}
         columns["paper"] = PAPERS.get(method, {})
         columns = {title: column for title, column in columns.items() if column}
-        lines += [f"## {method}", "", "| | " + " | ".join(columns) + " |"]
+        heads = [f"{title} {column['name']}" for title, column in columns.items()]
+        lines += [f"## {method}", "", "| | " + " | ".join(heads) + " |"]
         lines.append("|---|" + "---|" * len(columns))
         for row in facts:
-            cells = [column.get(row, "") for column in columns.values()]
-            label = "" if row == "name" else row
-            lines.append(f"| {label} | " + " | ".join(cells) + " |")
+            if row != "name":
+                cells = [column.get(row, "") for column in columns.values()]
+                lines.append(f"| {row} | " + " | ".join(cells) + " |")
         lines += ["", *_NOTES.get(method, ()), ""]
     sources = [
         f"{named[name]} ({', '.join(f'{p} {v}' for p, v in entry['versions'].items())}; "
