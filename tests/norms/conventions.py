@@ -446,7 +446,7 @@ def page(known: dict[str, Any]) -> str:
         columns["paper"] = PAPERS.get(method, {})
         columns = {title: column for title, column in columns.items() if column}
         heads = [f"{title} {column['name']}" for title, column in columns.items()]
-        lines += [f"## {method}", "", "| | " + " | ".join(heads) + " |"]
+        lines += [f"## {method}", "", "| what | " + " | ".join(heads) + " |"]
         lines.append("|---|" + "---|" * len(columns))
         for row in facts:
             if row != "name":
