@@ -1,0 +1,3 @@
+"""Grading submissions that nobody has looked at: sandbox, batch, reports."""
+
+from __future__ import annotations

@@ -1,0 +1,80 @@
+"""A control group around each sandbox where this user may make one: memory and tasks as a whole.
+
+Only a second line: each answer's process has limits of its own and cannot start another. Where no
+hierarchy can be written to, there is none and the record says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+MEMORY_MB = 6144
+TASKS = 128
+_ROOT = Path("/sys/fs/cgroup")
+_number = count()
+
+Group = tuple[Path, ...]
+
+
+def create() -> Group:
+    """Return the folders of a new group with its limits set, or nothing."""
+    name = f"normcourse-{os.getpid()}-{next(_number)}"
+    made: list[Path] = []
+    for controller, limits in (
+        ("memory", {"memory.limit_in_bytes": MEMORY_MB * 2**20}),
+        ("pids", {"pids.max": TASKS}),
+    ):
+        parent = _ROOT / controller
+        if not (parent / "cgroup.procs").exists():  # version 2, or none at all
+            continue
+        folder = parent / name
+        try:
+            folder.mkdir()
+            made.append(folder)
+            for key, value in limits.items():
+                (folder / key).write_text(str(value), encoding="ascii")
+        except OSError:
+            continue
+    return tuple(made) or _create_in_version_2(name)
+
+
+def _create_in_version_2(name: str) -> Group:
+    """Use the part of the unified hierarchy that was handed to this user, if there is one."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
+        own = next(line[3:] for line in lines if line.startswith("0::"))
+        parent = (_ROOT / own.lstrip("/")).parent
+        wanted = (parent / "cgroup.subtree_control").read_text(encoding="ascii").split()
+        if not {"memory", "pids"} <= set(wanted):
+            return ()
+        folder = parent / name
+        folder.mkdir()
+        (folder / "memory.max").write_text(str(MEMORY_MB * 2**20), encoding="ascii")
+        (folder / "pids.max").write_text(str(TASKS), encoding="ascii")
+    except (OSError, StopIteration):
+        return ()
+    return (folder,)
+
+
+def entrance(group: Group) -> Callable[[], None] | None:
+    """Return what a new process does first to be in the group, None where there is no group."""
+    if not group:
+        return None
+
+    def enter() -> None:
+        for folder in group:
+            with suppress(OSError):
+                (folder / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+
+    return enter
+
+
+def remove(group: Group) -> None:
+    """Remove a group whose processes have ended."""
+    for folder in group:
+        with suppress(OSError):
+            folder.rmdir()
