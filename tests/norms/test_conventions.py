@@ -33,4 +33,4 @@ def test_the_course_follows_torch() -> None:
     facts = KNOWN["torch"]["facts"]["BatchNorm"]
     assert facts["variance stored"] == "n − 1"
     assert facts["weight of the new batch"] == "0.1"
-    assert facts["variance, place of eps"] == "n, inside the root"
+    assert facts["divisor, place of eps"] == "n, inside the root"
