@@ -1,8 +1,8 @@
 """What is served: the Sphinx extension of the book.
 
-It adds the directives ``live-exercise``, ``exercise-list``, ``quiz`` and ``api``, puts alternative texts
-on figures, numbers chapters by their file names, and hosts MathJax and the text font beside the
-pages, so that no page asks anything of another host. Nothing here is imported by
+It adds the directives ``live-exercise``, ``exercise-list``, ``quiz``, ``api`` and ``methods``, puts
+alternative texts on figures, numbers chapters by their file names, and hosts MathJax and the text
+font beside the pages, so that no page asks anything of another host. Nothing here is imported by
 ``import normcourse``.
 """
 

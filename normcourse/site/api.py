@@ -204,14 +204,14 @@ class Methods(SphinxDirective):
 
 def methods_table(rows: Iterable[Any]) -> str:
     """Return the rows of the registry as a MyST list table."""
-    heads = ("method", "formula", "one statistic pools", "learned; kept", "source")
+    heads = ("method", "formula", "one statistic pools", "learned; kept")
     lines = ["```{list-table}", ":header-rows: 1", ":class: nc-methods", ""]
     lines += _table_row(heads)
     for row in rows:
         link = f"[{row.title}](#{nodes.make_id('normcourse.norms.' + row.name)})"
         names = "; ".join(", ".join(f"`{n}`" for n in part) for part in _names(row) if part) or "–"
         paper = "{cite:t}`" + row.paper + "`"
-        lines += _table_row((link, f"${row.formula}$", row.pooled, names, paper))
+        lines += _table_row((f"{link}; {paper}", f"${row.formula}$", row.pooled, names))
     return "\n".join([*lines, "```"])
 
 
