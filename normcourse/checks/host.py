@@ -115,7 +115,7 @@ class Host:
         child = self._child
         if child is None:
             return
-        if not child.branched or child.ask({"do": "end"}, 10.0)[0] is None:
+        if not child.branched or child.ask({"do": "end"}, 5.0)[0] is None:
             self.close()
         child.branched = False
 

@@ -44,4 +44,4 @@ def to_ascii(text: str) -> str:
     """
     parts = unicodedata.normalize("NFKD", text.translate(_ASCII))
     letters = "".join(letter for letter in parts if not unicodedata.combining(letter))
-    return letters.encode("ascii", "replace").decode()
+    return letters.translate(_ASCII).encode("ascii", "replace").decode()

@@ -15,7 +15,7 @@ import io
 import linecache
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -47,9 +47,7 @@ class Trial:
 
     def to_wire(self) -> dict[str, Any]:
         """Return the trial as plain data for the codec."""
-        wire = asdict(self)
-        wire["value"] = self.value
-        return wire
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
     @classmethod
     def from_wire(cls, wire: Any) -> Trial:
@@ -76,9 +74,9 @@ def exhaust(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
 
 def exhaust_long(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
     """Hand over a stream that is made on the way; say besides whether all of it was kept."""
+    rng = np.random.default_rng(inputs["seed"])  # here, since loading it takes memory too
 
     def stream() -> Iterator[Any]:
-        rng = np.random.default_rng(inputs["seed"])
         for _ in range(inputs["chunks"]):
             yield rng.normal(inputs["mean"], inputs["spread"], inputs["size"])
 

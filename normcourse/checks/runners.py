@@ -175,7 +175,9 @@ class ChildRunner:
     def __enter__(self) -> ChildRunner:
         return self
 
-    def __exit__(self, *unused: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None:
+        if kind is not None and not issubclass(kind, LoadError):
+            self._host.close()  # interrupted: nobody waits for what the code is doing
         self.close()
 
     def close(self) -> None:

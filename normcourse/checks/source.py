@@ -123,7 +123,7 @@ def lines_of(code: str, name: str) -> tuple[int, int] | None:
     """Return the first and last line, from 1, of the last top-level definition of ``name``.
 
     Example:
-        >>> lines_of("import a\n\n@a.b\ndef f(x):\n    return x\n", "f")
+        >>> lines_of("import a\\n\\n@a.b\\ndef f(x):\\n    return x\\n", "f")
         (3, 5)
     """
     found = [node for node in parse(code).body if name in _defined(node)]

@@ -40,7 +40,7 @@ def solution(exercise_id: str, record: Record, out: Screen, confirm: Confirm) ->
     if not record.kept.passed(exercise_id) and not confirm(
         f"{exercise_id} is not passed yet. Show its solution?"
     ):
-        out.line(f"Not shown. A smaller step: {help_for(exercise_id, record.kept)}")
+        out.line(f"Not shown. {help_for(exercise_id, record.kept)}")
         return 1
     out.code(exercise.solution)
     out.line()
@@ -105,9 +105,8 @@ def _row(exercise: Listed, kept: Progress, out: Screen) -> None:
     mark, style = ("✓", "good") if tried.best == "passed" else ("✗", "bad")
     if tried.best == "not_started":
         mark, style = "·", "quiet"
-    facts = [f"{tried.attempts} tried"] * bool(tried.attempts) + [f"{tried.hints} hints"] * bool(
-        tried.hints
-    )
+    facts = [f"{tried.attempts} tried"] if tried.attempts else []
+    facts += [f"{tried.hints} hint{'s' * (tried.hints > 1)}"] if tried.hints else []
     older = " (the exercise has changed since)" if tried.version != exercise.version else ""
     out.line(f"    {mark} {exercise.id}  {', '.join(facts)}{older}".rstrip(), style)
 

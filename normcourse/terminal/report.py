@@ -27,7 +27,7 @@ def show_verdict(screen: Screen, verdict: Verdict, kept: Progress, *, brief: boo
     feedback = verdict.feedback
     if feedback is None or feedback.status == "not_started":
         return
-    text = for_terminal(feedback, kept).text(ascii_only=not screen.fancy, width=screen.width)
+    text = replace(feedback, hint="").text(ascii_only=not screen.fancy, width=screen.width)
     first, *others = text.split("\n")
     screen.line(first, _COLOURS[feedback.status])
     if brief:
@@ -35,23 +35,17 @@ def show_verdict(screen: Screen, verdict: Verdict, kept: Progress, *, brief: boo
     for line in others:
         style = next((style for label, style in _LABELS.items() if line.startswith(label)), "")
         screen.line(line, style)
+    if feedback.hint:  # a line of its own, to be copied whole
+        screen.line(f"  {help_for(feedback.exercise, kept)}", "link")
     screen.line()
 
 
-def for_terminal(feedback: Feedback, kept: Progress) -> Feedback:
-    """Return the feedback with the terminal's commands in place of the notebook's calls."""
-    if not feedback.hint:
-        return feedback
-    return replace(feedback, hint=help_for(feedback.exercise, kept))
-
-
 def help_for(exercise: str, kept: Progress) -> str:
-    """Return the command that helps next: the next hint, or the solution after the last."""
-    known = listed()[exercise]
-    shown = hints_shown(exercise, kept)
-    if shown == len(known.hints):
-        return f"normcourse solution {exercise}"
-    return f"normcourse hint {exercise} ({shown + 1} of {len(known.hints)})"
+    """Return the command that helps next: for the next hint, or the solution after the last."""
+    count, shown = len(listed()[exercise].hints), hints_shown(exercise, kept)
+    if shown == count:
+        return f"Solution: normcourse solution {exercise}"
+    return f"Hint {shown + 1} of {count}: normcourse hint {exercise}"
 
 
 def hints_shown(exercise: str, kept: Progress) -> int:
