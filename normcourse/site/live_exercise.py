@@ -1,4 +1,5 @@
-"""``{live-exercise} id``: the card of an exercise; ``{exercise-list}``: a table of all of them.
+"""``{live-exercise} id``: the card of an exercise; ``{exercise-cards} chapter``: those of a chapter;
+``{exercise-list}``: a table of all of them.
 
 The card is complete without a script: statement, stub, how to check it, three hints that open
 one after the other, and the solution with its reason. Its ``data-`` attributes say what a script
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExerciseCard", "ExerciseList", "LiveExercise", "register"]
 
-LEVELS = {1: "easy", 2: "medium", 3: "hard"}
+LEVELS = {1: "easy", 2: "medium", 3: "hard", 4: "very hard"}
 RUNTIMES = {"numpy": "NumPy", "torch": "PyTorch"}
 
 
@@ -142,6 +143,26 @@ class LiveExercise(SphinxDirective):
         return _fold(
             "Solution, and why it is right", body, "nc-solution", {"data-part": "solution"}
         )
+
+
+class ExerciseCards(LiveExercise):
+    """The cards of all exercises of a chapter whose text is not written yet."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the cards, in the chapter's order."""
+        name = self.arguments[0]
+        try:
+            chapters = {chapter.name: chapter for chapter in load_chapters(_folder(self))}
+        except DataError as error:
+            raise self.error(f"exercise-cards: {error}") from error
+        if name not in chapters:
+            raise self.error(
+                f"exercise-cards: no chapter {name!r} in {_folder(self)}; "
+                f"there are {', '.join(chapters)}"
+            )
+        chapter = chapters[name]
+        self.env.note_dependency(str(chapter.path))
+        return [self._card(chapter, exercise) for exercise in chapter.exercises]
 
 
 class ExerciseList(SphinxDirective):
@@ -320,4 +341,5 @@ def register(app: Sphinx) -> None:
     app.add_node(ExerciseLink)
     app.add_post_transform(LinkExercises)
     app.add_directive("live-exercise", LiveExercise)
+    app.add_directive("exercise-cards", ExerciseCards)
     app.add_directive("exercise-list", ExerciseList)
