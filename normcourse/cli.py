@@ -48,7 +48,7 @@ def _run(words: list[str]) -> int:
             return check(Path(words[1]), words[2:])
         finally:
             gc.enable()
-    from normcourse.terminal.app import run
+    from normcourse.terminal.run import run
 
     return run(words)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -228,23 +228,3 @@ def _ask(question: str) -> bool:
         print(f"normcourse: {question} Say so with --yes.", file=sys.stderr)
         return False
     return typer.confirm(question, default=False)
-
-
-def run(words: Sequence[str]) -> int:
-    """Run one command line; what typer cannot read is bad input, said in one line.
-
-    Raises:
-        BadInput: an unknown command or option, or a value that cannot be.
-    """
-    from normcourse.terminal import BadInput
-
-    refusal: Any = typer.BadParameter.__mro__[2]  # ClickException, wherever typer keeps it
-    command = typer.main.get_command(app)
-    try:
-        code = command.main(list(words) or ["--help"], "normcourse", standalone_mode=False)
-    except typer.Abort:
-        print("\nStopped.", file=sys.stderr)
-        return 130
-    except refusal as problem:
-        raise BadInput(f"{problem.format_message()} (`normcourse --help`)") from None
-    return code if isinstance(code, int) else 0

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from normcourse.checks.catalogue import Listed, listed
-from normcourse.checks.feedback import Feedback
 from normcourse.checks.progress import Progress
 from normcourse.terminal.screen import Screen
 from normcourse.terminal.task import Verdict

@@ -51,6 +51,7 @@ def folder(here: Path) -> Path:
         ("check right.py --jsno", "No such option: --jsno"),
         ("check", "Missing argument 'FILE'"),
         ("chek right.py", "Did you mean 'check'?"),
+        ("grades folder", "Did you mean"),
         ("watch missing.py", "no such file"),
         ("watch right.py nothing", "there is no exercise 'nothing'"),
         ("hint batch_norm_froward", "Did you mean batch_norm_forward?"),

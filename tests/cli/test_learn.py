@@ -186,3 +186,9 @@ def test_version_and_help(cli: Cli) -> None:
         done = cli(word, "--help")
         assert done.code == 0
         assert f"Usage: normcourse {word}" in done.out
+
+
+def test_commands_of_other_parts_are_loaded_when_they_are_meant(cli: Cli) -> None:
+    assert "  grade " in cli("--help").out
+    done = cli("grade", "--help")
+    assert (done.code, "Usage: normcourse grade" in done.out) == (0, True)
