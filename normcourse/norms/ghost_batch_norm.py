@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from normcourse.norms import batch_norm as _batch_norm
-from normcourse.norms._validate import Array, as_floats, check_whole, same_shape
+from normcourse.norms._validate import Array, as_floats, as_parameter, check_whole, same_shape
 from normcourse.norms.batch_norm import batch_norm, batch_norm_backward
 from normcourse.norms.method import Method, per_channel_example
+from normcourse.norms.precision import working_dtype
 
 _LAYOUT = "(N, C, *), for example (N, D) or (N, C, H, W)"
 
@@ -109,15 +110,20 @@ def ghost_batch_norm_backward(
     """
     x = as_floats(x, "x", min_ndim=2, layout=_LAYOUT)
     dy = same_shape(dy, "dy", x, "x")
+    scale = as_parameter(gamma, "gamma", x.shape[1:2])
+    dtype = x.dtype if scale is None else scale.dtype
+    if scale is not None:  # sums over ghosts in at least float32
+        scale = scale.astype(working_dtype(scale), copy=False)
+    work = x.astype(working_dtype(x), copy=False)
     dx = np.empty_like(x)
-    _, dgamma, dbeta = batch_norm_backward(dy[:0], x[:0], gamma, eps=eps)  # zeros, (C,)
+    _, dgamma, dbeta = batch_norm_backward(dy[:0], work[:0], scale, eps=eps)  # zeros, (C,)
     for ghost in _ghosts(x, ghost_size):
         dx[ghost], dgamma_part, dbeta_part = batch_norm_backward(
-            dy[ghost], x[ghost], gamma, eps=eps
+            dy[ghost], work[ghost], scale, eps=eps
         )
         dgamma += dgamma_part
         dbeta += dbeta_part
-    return dx, dgamma, dbeta
+    return dx, dgamma.astype(dtype, copy=False), dbeta.astype(dtype, copy=False)
 
 
 def _ghosts(x: Array, ghost_size: int) -> Iterator[slice]:
