@@ -1,4 +1,4 @@
-"""``{live-exercise} id``: the card of an exercise; ``{exercise-cards} chapter``: all of a chapter's;
+"""``{live-exercise} id``: a card; ``{exercise-cards} chapter``: all cards of a chapter;
 ``{exercise-list}``: a table of all of them.
 
 The card is complete without a script: statement, stub, how to check it, three hints that open
