@@ -252,6 +252,10 @@ def test_qk_norm_scores_stay_bounded() -> None:
     bound = np.sqrt(8)
     assert weights.max() / weights.min() <= np.exp(2 * bound)
     assert_close(weights, norms.qk_norm_scores(q / 1e3, k * 7), 1e-10)
+    one = norms.qk_norm_scores([[5.0]], [[2.0], [-3.0]], eps=0.0)  # D = 1: scores 1 and -1
+    assert_close(one, [[1 / (1 + np.exp(-2)), 1 / (1 + np.exp(2))]], 1e-15)
+    with pytest.raises(ValueError, match="D >= 1"):
+        norms.qk_norm_scores(np.ones((2, 0)), np.ones((3, 0)))
 
 
 def test_working_precision() -> None:
