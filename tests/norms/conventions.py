@@ -188,7 +188,8 @@ def measure_onnx() -> dict[str, dict[str, str]]:
 
     affine = {opset: _onnx_group_affine(run, opset) for opset in (18, 21)}
     bump = np.array([[[0.0], [1.0], [0.0]]]) + 1e-3
-    reach = run("LRN", {"x": bump[..., None]}, size=2, alpha=1.0, beta=1.0, bias=1.0)[0].ravel()
+    three = np.repeat(bump[..., None], 3, axis=0)  # onnx 1.23 loops over N where C is meant
+    reach = run("LRN", {"x": three}, size=2, alpha=1.0, beta=1.0, bias=1.0)[0][0].ravel()
     rms_eps = onnx.defs.get_schema("RMSNormalization", 23).attributes["epsilon"].default_value
     return {
         "BatchNorm": {
@@ -471,6 +472,8 @@ _NOTES = {
         "- **running variance**: PyTorch stores the n − 1 variance. Multiply a stored n variance "
         "by n / (n − 1), with n the number of values per channel, to get PyTorch's; the trained "
         "weights need nothing.",
+        "- **bias**: the bias of a layer before a BatchNorm cancels and may be dropped, but only if "
+        "the running mean is lowered by it; `normcourse.surgery.drop_redundant_biases` does both.",
         "- **eps**: copy it along. Keras's default is a hundred times PyTorch's.",
         "- **float32 at mean 10,000**: a one-pass variance, E[x²] − E[x]², loses what a two-pass "
         "one keeps. Flax takes one pass unless told `use_fast_variance=False`.",
