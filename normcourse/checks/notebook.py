@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from normcourse.checks import all_exercises, find
+from normcourse.checks import find
 from normcourse.checks import progress as store
+from normcourse.checks.catalogue import listed
 from normcourse.checks.exercise import Exercise
 from normcourse.checks.feedback import Feedback, _escape, _inline
 from normcourse.checks.judge import judge, not_started
@@ -98,7 +99,7 @@ def solution(answer: Answer) -> Note:
 def progress() -> Note:
     """Return how far you are, chapter by chapter."""
     kept, lines, done = _kept(), [], 0
-    exercises = all_exercises()
+    exercises = list(listed().values())
     for notebook in dict.fromkeys(exercise.notebook for exercise in exercises):
         members = [e for e in exercises if e.notebook == notebook]
         passed = [e for e in members if kept.passed(e.id)]
