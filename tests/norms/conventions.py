@@ -472,7 +472,7 @@ _NOTES = {
         "- **running variance**: PyTorch stores the n − 1 variance. Multiply a stored n variance "
         "by n / (n − 1), with n the number of values per channel, to get PyTorch's; the trained "
         "weights need nothing.",
-        "- **bias**: the bias of a layer before a BatchNorm cancels and may be dropped, but only if "
+        "- **bias**: the bias of a layer before a BatchNorm cancels and may go, but only if "
         "the running mean is lowered by it; `normcourse.surgery.drop_redundant_biases` does both.",
         "- **eps**: copy it along. Keras's default is a hundred times PyTorch's.",
         "- **float32 at mean 10,000**: a one-pass variance, E[x²] − E[x]², loses what a two-pass "
