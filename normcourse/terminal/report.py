@@ -65,16 +65,20 @@ def show_summary(screen: Screen, verdicts: Sequence[Verdict], kept: Progress) ->
     screen.line(f"{passed} of {len(verdicts)} passed.", "good" if passed == len(verdicts) else "")
     if open_ones:
         return
-    following = waiting[0] if waiting else next_exercise(kept)
+    following = waiting[0] if waiting else next_exercise(kept, verdicts[-1].exercise.id)
     if following is None:
         screen.line("That was the last one: every exercise of the course is passed.", "good")
     else:
         screen.wrapped(f"Next: {described(following)}.", "link", indent=0)
 
 
-def next_exercise(kept: Progress) -> Listed | None:
-    """Return the first exercise of the course that is not passed, or None."""
-    return next((one for one in listed().values() if not kept.passed(one.id)), None)
+def next_exercise(kept: Progress, after: str = "") -> Listed | None:
+    """Return the next exercise that is not passed, from the one after ``after`` on, or None."""
+    ids = list(listed())
+    start = ids.index(after) + 1 if after else 0
+    return next(
+        (listed()[name] for name in ids[start:] + ids[:start] if not kept.passed(name)), None
+    )
 
 
 def described(exercise: Listed) -> str:

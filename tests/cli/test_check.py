@@ -33,7 +33,7 @@ def test_a_right_answer_passes_and_says_what_comes_next(cli: Cli, here: Path) ->
     assert done.code == 0
     assert f"[ok] {FORWARD}: passed" in done.out
     assert "One thing more: " in done.out
-    assert "1 of 1 passed.\nNext: " in done.out
+    assert f"1 of 1 passed.\nNext: {NCHW} (about 10 minutes" in done.out
     assert done.err == ""
 
 
