@@ -1,0 +1,102 @@
+"""BatchNorm on (M, C), features last: one mean per column, read row by row as memory lies.
+
+Every row touches every column, so threads share rows and their sums are added at the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from normcourse.kernels.cpu import vectors as v
+from normcourse.kernels.cpu.memory import fetch, stream
+
+
+@njit(nogil=True, cache=True, fastmath=v.SUMS)
+def _add_sums(x: Any, shift: Any, total: Any, squares: Any) -> None:
+    for j in range(x.size):
+        d = np.float64(x[j]) - np.float64(shift[j])
+        total[j] += d
+        squares[j] += d * d
+
+
+@njit(nogil=True, cache=True)
+def moments(x: Any, total: Any, squares: Any, start: int, stop: int) -> None:
+    """Add rows ``start`` to ``stop``, less the first row of all, to the sums (C,) of a thread."""
+    for i in range(start, stop):
+        _add_sums(x[i], x[0], total, squares)
+
+
+@njit(nogil=True, cache=True)
+def forward(
+    x: Any, high: Any, low: Any, scale: Any, shift: Any, y: Any, kind: int, streaming: bool,
+    start: int, stop: int,
+) -> None:  # fmt: skip
+    """Write ``(x - mean) * scale + shift`` of rows ``start`` to ``stop``."""
+    near = np.empty(x.shape[1], x.dtype)
+    for i in range(start, stop):
+        coming, out = x[min(i + 1, stop - 1)], near if streaming else y[i]
+        if not streaming:
+            fetch(coming)
+        v.affine_each(x[i], high, low, scale, shift, out)
+        v.activate(out, kind)
+        if streaming:
+            stream(out, y[i], coming)
+
+
+@njit(nogil=True, cache=True)
+def _before(
+    dy: Any, x: Any, high: Any, low: Any, scale: Any, shift: Any, kind: int, out: Any
+) -> Any:
+    if kind == v.NONE:
+        return dy
+    v.affine_each(x, high, low, scale, shift, out)
+    v.chain(dy, out, kind)
+    return out
+
+
+@njit(nogil=True, cache=True, fastmath=v.SUMS)
+def _add_gradient_sums(dz: Any, x: Any, high: Any, low: Any, total: Any, product: Any) -> None:
+    for j in range(x.size):
+        total[j] += np.float64(dz[j])
+        product[j] += np.float64(dz[j]) * np.float64((x[j] - high[j]) - low[j])
+
+
+@njit(nogil=True, cache=True)
+def gradient_sums(
+    dy: Any, x: Any, high: Any, low: Any, scale: Any, shift: Any, total: Any, product: Any,
+    kind: int, start: int, stop: int,
+) -> None:  # fmt: skip
+    """Add the sums of dz and dz * (x - mean) over rows ``start`` to ``stop``."""
+    before = np.empty(x.shape[1], x.dtype)
+    for i in range(start, stop):
+        dz = _before(dy[i], x[i], high, low, scale, shift, kind, before)
+        _add_gradient_sums(dz, x[i], high, low, total, product)
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def _dx(
+    dz: Any, x: Any, high: Any, low: Any, scale: Any, slope: Any, offset: Any, out: Any
+) -> None:
+    for j in range(out.size):
+        out[j] = scale[j] * dz[j] + (slope[j] * ((x[j] - high[j]) - low[j]) + offset[j])
+
+
+@njit(nogil=True, cache=True)
+def backward(
+    dy: Any, x: Any, high: Any, low: Any, scale: Any, shift: Any, slope: Any, offset: Any, dx: Any,
+    kind: int, streaming: bool, start: int, stop: int,
+) -> None:  # fmt: skip
+    """Write ``scale * dz + slope * (x - mean) + offset`` of rows ``start`` to ``stop``."""
+    near, before = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
+    for i in range(start, stop):
+        coming, out = min(i + 1, stop - 1), near if streaming else dx[i]
+        fetch(dy[coming])
+        if not streaming:
+            fetch(x[coming])
+        dz = _before(dy[i], x[i], high, low, scale, shift, kind, before)
+        _dx(dz, x[i], high, low, scale, slope, offset, out)
+        if streaming:
+            stream(out, dx[i], x[coming])

@@ -1,0 +1,248 @@
+"""The CPU kernels as functions of tensors: shared memory in, new tensors out, threads between.
+
+Every function takes contiguous float32 or float64 tensors of one dtype. ``out`` is where the large
+result goes; None makes a new tensor. The three engines (this, :mod:`normcourse.kernels.gpu.engine`
+and :mod:`normcourse.kernels.plain`) have the same four functions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from normcourse.kernels.activations import CODES
+from normcourse.kernels.cpu import columns, groups, rows
+from normcourse.kernels.cpu.memory import STREAM_FROM
+from normcourse.kernels.plain import inverse_std
+from normcourse.kernels.threads import each, parts
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def rows_forward(
+    x: Tensor,
+    residual: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    eps: float,
+    centered: bool,
+    activation: str | None,
+    out: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Normalize the rows of x (R, M), or of x + residual; row r takes weight[r % P] of (P, M).
+
+    Returns:
+        y; the rows that were normalized; their mean (0 unless ``centered``) and inv_std, (R,) in
+        float64.
+    """
+    y = torch.empty_like(x) if out is None else out
+    total = x if residual is None else torch.empty_like(x)
+    mean, inv_std = _float64(len(x)), _float64(len(x))
+    arrays = _arrays(x, _or_none(residual, x), total, weight, bias, y, mean, inv_std)
+    options = eps, centered, CODES[activation], _streams(y)
+    each(
+        lambda part, start, stop: rows.forward(*arrays, *options, start, stop),
+        parts(len(x), x.numel()),
+    )
+    return y, total, mean, inv_std
+
+
+def rows_backward(
+    dy: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    inv_std: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    dtotal: Tensor | None,
+    *,
+    centered: bool,
+    activation: str | None,
+    out: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return dx, dweight and dbias (P, M) of :func:`rows_forward`; x is what was normalized.
+
+    ``dtotal``, the gradient that reaches x + residual by other ways, is added to dx.
+    """
+    dx = torch.empty_like(x) if out is None else out
+    ranges = parts(len(x), x.numel())
+    sums = np.zeros((2, len(ranges), *weight.shape))
+    arrays = _arrays(dy, x, mean, inv_std, weight, bias, _or_none(dtotal, x), dx)
+    options = centered, CODES[activation], _streams(dx)
+    each(
+        lambda part, start, stop: rows.backward(
+            *arrays, sums[0, part], sums[1, part], *options, start, stop
+        ),
+        ranges,
+    )
+    dweight, dbias = torch.from_numpy(sums.sum(1)).to(x.dtype)
+    return dx, dweight, dbias
+
+
+def pooled_forward(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    given: tuple[Tensor, Tensor] | None,
+    *,
+    num_groups: int,
+    eps: float,
+    activation: str | None,
+    out: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalize x (N, C, S) by groups of channels; ``num_groups`` 0 pools over the batch instead.
+
+    Args:
+        x: tensor of shape (N, C, S).
+        weight: tensor of shape (C,).
+        bias: tensor of shape (C,).
+        given: mean and biased variance (C,) to use in place of x's own.
+        num_groups: groups of neighbouring channels, each pooled within an example; 0: each
+            channel is pooled over all examples.
+        eps: added to the variance inside the root.
+        activation: what is applied to the result.
+        out: where the result goes.
+
+    Returns:
+        y, and the mean and variance of each group in float64.
+    """
+    y = torch.empty_like(x) if out is None else out
+    num, channels, size = x.shape
+    count = num if num_groups == 0 else channels // num_groups
+    means = x.numel() // (count * size)
+    mean, var = (_float64(means), _float64(means)) if given is None else _doubles(*given)
+    if num_groups == 0 and size == 1:
+        _columns_forward(x[..., 0], weight, bias, y[..., 0], mean, var, given, eps, activation)
+        return y, mean, var
+    arrays = _arrays(x.view(-1, size), weight, bias, y.view(-1, size), mean, var)
+    options = num_groups, count, given is not None, eps, CODES[activation], _streams(y)
+    each(
+        lambda part, start, stop: groups.forward(*arrays, *options, start, stop),
+        parts(means, x.numel()),
+    )
+    return y, mean, var
+
+
+def pooled_backward(
+    dy: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    inv_std: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    num_groups: int,
+    given: bool,
+    activation: str | None,
+    out: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return dx, dweight and dbias (C,) of :func:`pooled_forward`."""
+    dx = torch.empty_like(x) if out is None else out
+    num, channels, size = x.shape
+    if num_groups == 0 and size == 1:
+        dweight, dbias = _columns_backward(
+            dy[..., 0], x[..., 0], mean, inv_std, weight, bias, dx[..., 0], given, activation
+        )
+        return dx, dweight, dbias
+    count = num if num_groups == 0 else channels // num_groups
+    sums = np.empty((num * channels, 2))
+    flat = (dy.view(-1, size), x.view(-1, size))
+    arrays = _arrays(*flat, mean, inv_std, weight, bias, dx.view(-1, size))
+    options = num_groups, count, given, CODES[activation], _streams(dx)
+    each(
+        lambda part, start, stop: groups.backward(*arrays, sums, *options, start, stop),
+        parts(len(mean), x.numel()),
+    )
+    dbias, dweight = torch.from_numpy(sums.reshape(num, channels, 2).sum(0).T).to(x.dtype)
+    return dx, dweight, dbias
+
+
+def _columns_forward(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    y: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    given: object,
+    eps: float,
+    activation: str | None,
+) -> None:
+    ranges = parts(len(x), x.numel())
+    source, target = _arrays(x, y)
+    if given is None:
+        sums = np.zeros((2, len(ranges), x.shape[1]))
+        each(
+            lambda part, start, stop: columns.moments(
+                source, sums[0, part], sums[1, part], start, stop
+            ),
+            ranges,
+        )
+        offset, square = sums.sum(1) / len(x)
+        mean.copy_(torch.from_numpy(source[0] + offset))
+        var.copy_(torch.from_numpy(np.maximum(square - offset * offset, 0.0)))
+    scale = inverse_std(var, eps) * weight
+    arrays = *_high_and_low(mean, x), *_arrays(scale.to(x.dtype), bias), target
+    options = CODES[activation], _streams(y)
+    each(lambda part, start, stop: columns.forward(source, *arrays, *options, start, stop), ranges)
+
+
+def _columns_backward(
+    dy: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    inv_std: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    dx: Tensor,
+    given: bool,
+    activation: str | None,
+) -> tuple[Tensor, Tensor]:
+    ranges, kind = parts(len(x), x.numel()), CODES[activation]
+    scale = (inv_std * weight).to(x.dtype)
+    arrays = *_arrays(dy, x), *_high_and_low(mean, x), *_arrays(scale, bias)
+    sums = np.zeros((2, len(ranges), x.shape[1]))
+    each(
+        lambda part, start, stop: columns.gradient_sums(
+            *arrays, sums[0, part], sums[1, part], kind, start, stop
+        ),
+        ranges,
+    )
+    total, product = torch.from_numpy(sums.sum(1))
+    share = 0.0 if given else inv_std * weight / len(x)
+    slope = (-share * inv_std * inv_std * product).to(x.dtype)
+    offset = (-share * total).to(x.dtype)
+    more = *_arrays(slope, offset, dx), kind, _streams(dx)
+    each(lambda part, start, stop: columns.backward(*arrays, *more, start, stop), ranges)
+    return (product * inv_std).to(x.dtype), total.to(x.dtype)
+
+
+def _high_and_low(mean: Tensor, x: Tensor) -> tuple[Array, Array]:
+    """Return a float64 mean as the sum of two numbers of x's dtype."""
+    high = mean.to(x.dtype)
+    return high.numpy(), (mean - high).to(x.dtype).numpy()
+
+
+def _arrays(*tensors: Tensor) -> tuple[Array, ...]:
+    return tuple(tensor.detach().numpy() for tensor in tensors)
+
+
+def _or_none(tensor: Tensor | None, like: Tensor) -> Tensor:
+    """Return a tensor of no rows in place of None: the kernels are compiled once for both."""
+    return like.new_empty(0, like.shape[1]) if tensor is None else tensor
+
+
+def _float64(size: int) -> Tensor:
+    return torch.empty(size, dtype=torch.float64)
+
+
+def _doubles(*tensors: Tensor) -> tuple[Tensor, ...]:
+    return tuple(tensor.to(torch.float64) for tensor in tensors)
+
+
+def _streams(out: Tensor) -> bool:
+    return out.numel() * out.element_size() >= STREAM_FROM

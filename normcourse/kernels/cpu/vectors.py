@@ -1,0 +1,134 @@
+"""What is done with one row of numbers: sums, the normalization, its gradient.
+
+Each function is one loop over contiguous arrays that the compiler turns into vector instructions.
+Sums may be reordered (``SUMS``), which vectors need; the elementwise loops may not, because
+``(x - high) - low`` must stay in that order.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+SUMS = {"reassoc", "contract", "nsz", "arcp"}
+NONE, RELU, SILU, GELU = 0, 1, 2, 3
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS)
+def shifted_sums(x: Any, shift: float) -> tuple[float, float]:
+    """Return the sums of ``x - shift`` and of its square, in float64.
+
+    With a shift from the data itself one pass is enough: (mean - shift)^2 <= n var, so the
+    difference that gives the variance loses at most log2(n) of float64's 53 bits.
+    """
+    total, squares = 0.0, 0.0
+    for j in range(x.size):
+        d = np.float64(x[j]) - shift
+        total += d
+        squares += d * d
+    return total, squares
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS)
+def square_sum(x: Any) -> float:
+    """Return the sum of squares in float64."""
+    squares = 0.0
+    for j in range(x.size):
+        d = np.float64(x[j])
+        squares += d * d
+    return squares
+
+
+@njit(nogil=True, cache=True)
+def from_sums(total: float, squares: float, shift: float, count: int) -> tuple[float, float]:
+    """Return mean and biased variance from shifted sums."""
+    offset = total / count
+    return shift + offset, max(squares / count - offset * offset, 0.0)
+
+
+@njit(nogil=True, cache=True)
+def inverse_root(var: float, eps: float) -> float:
+    """Return 1 / sqrt(var + eps), and 0 where that has no value."""
+    return 1.0 / math.sqrt(var + eps) if var + eps > 0.0 else 0.0
+
+
+@njit(nogil=True, cache=True)
+def add(a: Any, b: Any, out: Any) -> None:
+    """Write ``a + b``."""
+    for j in range(out.size):
+        out[j] = a[j] + b[j]
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def affine(x: Any, high: Any, low: Any, inv_std: Any, weight: Any, bias: Any, out: Any) -> None:
+    """Write ``(x - mean) * inv_std * weight + bias`` with one weight per value.
+
+    The mean comes as the sum of two numbers of x's dtype, so that it has twice its digits.
+    """
+    for j in range(out.size):
+        out[j] = ((x[j] - high) - low) * inv_std * weight[j] + bias[j]
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def affine_one(x: Any, high: Any, low: Any, scale: Any, shift: Any, out: Any) -> None:
+    """Write ``(x - mean) * scale + shift`` with one scale for all values."""
+    for j in range(out.size):
+        out[j] = ((x[j] - high) - low) * scale + shift
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def affine_each(x: Any, high: Any, low: Any, scale: Any, shift: Any, out: Any) -> None:
+    """Write ``(x - mean) * scale + shift`` with one mean, scale and shift per value."""
+    for j in range(out.size):
+        out[j] = ((x[j] - high[j]) - low[j]) * scale[j] + shift[j]
+
+
+@njit(nogil=True, cache=True)
+def activate(z: Any, kind: int) -> None:
+    """Replace ``z`` by its activation."""
+    if kind == RELU:
+        for j in range(z.size):
+            z[j] = z[j] if z[j] > 0 or z[j] != z[j] else 0
+    elif kind == SILU:
+        for j in range(z.size):
+            z[j] = z[j] / (1 + math.exp(-z[j]))
+    elif kind == GELU:
+        for j in range(z.size):
+            z[j] = z[j] * (0.5 + 0.5 * math.erf(z[j] * math.sqrt(0.5)))
+
+
+@njit(nogil=True, cache=True)
+def chain(dy: Any, z: Any, kind: int) -> None:
+    """Replace ``z``, what went into the activation, by the gradient with respect to it."""
+    if kind == RELU:
+        for j in range(z.size):
+            z[j] = dy[j] if z[j] > 0 else 0
+    elif kind == SILU:
+        for j in range(z.size):
+            gate = 1 / (1 + math.exp(-z[j]))
+            z[j] = dy[j] * gate * (1 + z[j] * (1 - gate))
+    elif kind == GELU:
+        for j in range(z.size):
+            below = 0.5 + 0.5 * math.erf(z[j] * math.sqrt(0.5))
+            slope = math.exp(-0.5 * z[j] * z[j]) * math.sqrt(0.5 / math.pi)
+            z[j] = dy[j] * (below + z[j] * slope)
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS)
+def gradient_sums(dz: Any, x: Any, high: Any, low: Any, inv_std: Any) -> tuple[float, float]:
+    """Return the sums of ``dz`` and ``dz * x_hat``: the two reductions of the backward pass."""
+    total, product = 0.0, 0.0
+    for j in range(x.size):
+        total += np.float64(dz[j])
+        product += np.float64(dz[j]) * np.float64((x[j] - high) - low)
+    return total, product * np.float64(inv_std)
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def gradient_one(dz: Any, x: Any, high: Any, low: Any, a: Any, b: Any, c: Any, out: Any) -> None:
+    """Write ``a * dz + b * (x - mean) + c``: dx with one weight for all values."""
+    for j in range(out.size):
+        out[j] = a * dz[j] + (b * ((x[j] - high) - low) + c)
