@@ -126,7 +126,9 @@ class Run:
         until = self.assignment.deadline if own is None else own
         late = max(0.0, submission.submitted - until) if until is not None else 0.0
         share = self.assignment.share(submission, own)
-        return Sheet(submission.learner, submission.attempt, share, late, submission.submitted, keys)
+        return Sheet(
+            submission.learner, submission.attempt, share, late, submission.submitted, keys
+        )
 
 
 def run(

@@ -94,4 +94,3 @@ def _collected(future: Any, running: dict[str, Task]) -> Done:
             for name, seeds in task["exercises"]
         ]
         return task, [{**record, "seconds": 0.0} for record in records]
-

@@ -32,7 +32,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: FileIO = open(path, "a+b", buffering=0)
+        self._file: FileIO = FileIO(path, "a+")
         self._lock()
         self._places: dict[str, tuple[int, int]] = {}
         self._end = 0

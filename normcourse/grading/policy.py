@@ -17,11 +17,11 @@ from normcourse.checks.exercise import Exercise
 from normcourse.checks.source import Source, parse
 
 _SHIM = ("normcourse.check", "normcourse.hint", "normcourse.progress", "normcourse.solution")
-_LAYERS = tuple(
-    f"torch.{name}"
-    for layer in ("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm")
-    for name in (layer, f"nn.functional.{layer}", f"native_{layer}")
-) + (
+_FUNCTIONS = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm")
+_LAYERS = (
+    *(f"torch.{name}" for name in _FUNCTIONS),
+    *(f"torch.native_{name}" for name in _FUNCTIONS),
+    *(f"torch.nn.functional.{name}" for name in _FUNCTIONS),
     *(f"torch.nn.BatchNorm{n}d" for n in (1, 2, 3)),
     *(f"torch.nn.InstanceNorm{n}d" for n in (1, 2, 3)),
     *(f"torch.nn.{name}" for name in ("LayerNorm", "GroupNorm", "RMSNorm", "SyncBatchNorm")),
@@ -91,11 +91,11 @@ def reached(source: Source, name: str) -> Iterator[str]:
                 bound.pop(own, None)
     waiting, seen = [name], {name}
     while waiting:
-        node = defined.get(waiting.pop())
-        if node is None:
+        found = defined.get(waiting.pop())
+        if found is None:
             continue
-        local = bound | {k: v for inner in ast.walk(node) for k, v in _imports(inner).items()}
-        for dotted in _dotted(node):
+        local = bound | {k: v for inner in ast.walk(found) for k, v in _imports(inner).items()}
+        for dotted in _dotted(found):
             first, _, rest = dotted.partition(".")
             if first in local:
                 yield local[first] + (f".{rest}" if rest else "")

@@ -94,4 +94,3 @@ def _schema_text() -> str:
 def folder_is_ours(folder: Path) -> bool:
     """Say whether a folder is empty, missing, or holds an earlier run."""
     return not folder.exists() or not any(folder.iterdir()) or (folder / "journal.jsonl").exists()
-

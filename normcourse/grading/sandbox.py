@@ -1,9 +1,9 @@
 """The grader's side of the sandbox: what kind there can be, starting one, talking to one answer.
 
 Two kinds, strongest first. ``bubblewrap`` has namespaces of its own for users, processes, network,
-mounts and System V objects: nothing of this machine is there but the interpreter, NumPy and an empty
-folder. ``confined`` does without namespaces (Landlock, seccomp and limits only) and has to be asked
-for by name. Inside either, each answer is a process that has given up what :mod:`confine` names.
+mounts and System V objects: nothing of this machine is there but the interpreter, NumPy and an
+empty folder. ``confined`` does without namespaces (Landlock, seccomp and limits only) and has to be
+asked for by name. Inside either, each answer is a process that has given up what :mod:`confine` names.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Sandbox:
         self.kind, self.runtime = kind, runtime
         self.worn = False  # what an answer left behind could not be tidied up: use a new one
         self._folder = tempfile.TemporaryDirectory(prefix="normcourse-box-")
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the sandbox
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._group = cgroups.create()
         try:
@@ -204,7 +204,13 @@ class Sandbox:
             "scratch": scratch,
             "readable": self._readable(root),
         }
-        words = [machine.interpreter(), "-I", "-S", "-B", f"{root}/box/zygote.py"]
+        words = [
+            machine.interpreter(),
+            "-I",
+            "-S",
+            "-B",
+            f"{root}/box/normcourse/grading/zygote.py",
+        ]
         words.append(json.dumps(settings))
         if inside:
             words = [*_bubblewrap(self.kind, box, self.runtime), *words]
@@ -264,13 +270,13 @@ def _made(folder: Path) -> Path:
 def _fill(folder: Path) -> None:
     """Copy the files that stand alone, and none that knows an answer, into ``folder/box``."""
     checks, box = _HERE.parent / "checks", _made(folder / "box")
-    for name in ("zygote.py", "confine.py", "syscalls.py"):
-        shutil.copy(_HERE / name, box / name)
     package = _made(box / "normcourse")
-    inner = _made(package / "checks")
+    inner, own = _made(package / "checks"), _made(package / "grading")
+    for name in ("zygote.py", "confine.py", "syscalls.py"):
+        shutil.copy(_HERE / name, own / name)
     for name in ("codec.py", "probes.py", "worker.py"):
         shutil.copy(checks / name, inner / name)
-    for empty in (package, inner):
+    for empty in (package, inner, own):
         (empty / "__init__.py").touch()
     if (checks / "torch" / "probes.py").exists():
         torch = _made(inner / "torch")

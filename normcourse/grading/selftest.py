@@ -104,9 +104,13 @@ def choose(*, unsafe: bool = False) -> Kind:
 
 def _refusal(reasons: list[str], *, unsafe: bool) -> str:
     tried = "; ".join(reasons) or "bubblewrap (bwrap) is not installed"
-    more = "" if unsafe else (
-        " Where namespaces cannot be had (inside some containers), --unsafe grades with Landlock, "
-        "seccomp and limits alone, and every record says so."
+    more = (
+        ""
+        if unsafe
+        else (
+            " Where namespaces cannot be had (inside some containers), --unsafe grades with "
+            "Landlock, seccomp and limits alone, and every record says so."
+        )
     )
     return (
         f"There is no sandbox here, so nothing was run. Tried: {tried}. "

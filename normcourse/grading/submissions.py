@@ -147,16 +147,16 @@ def find(path: Path, *, single: str = "") -> list[Handed]:
         return [handed]
     if path.is_file():
         if not zipfile.is_zipfile(path):
-            raise BadSubmissions(f"{path}: expected a folder, a zip file, a notebook or a .py file.")
+            raise BadSubmissions(
+                f"{path}: expected a folder, a zip file, a notebook or a .py file."
+            )
         problems: list[str] = []
         entries = list(_zip_entries(path, "", problems))
     else:
         problems = []
         entries = list(_walk(path, problems, depth=0 if single else -1))
-    if single:
-        found = _attempts(single, entries, problems)
-    else:
-        found = _by_learner(path, entries, problems)
+    one = bool(single)
+    found = _attempts(single, entries, problems) if one else _by_learner(path, entries, problems)
     if not found:
         raise BadSubmissions(
             f"{path}: no submissions. Expected a folder or zip file per learner, or files such as "
@@ -214,16 +214,14 @@ def _expanded(entry: Entry, problems: list[str]) -> list[Entry]:
 
 
 def _attempts(learner: str, entries: list[Entry], problems: list[str]) -> list[Handed]:
-    """Divide a learner's files by attempt; files outside any attempt are an attempt of their own."""
+    """Divide a learner's files by attempt; those outside any attempt are one of their own."""
     found: dict[str, Handed] = {}
     for entry in entries:
         first, *rest = PurePosixPath(entry.name).parts
         attempt = first if rest and _ATTEMPT.match(first) else ""
         inner = "/".join(rest) if attempt else entry.name
         handed = found.setdefault(attempt, Handed(learner, legible(attempt)))
-        handed.entries.append(
-            Entry(inner, entry.place, entry.member, entry.size, entry.modified)
-        )
+        handed.entries.append(Entry(inner, entry.place, entry.member, entry.size, entry.modified))
     if not any(_is_code(e.name) for handed in found.values() for e in handed.entries):
         return [Handed(learner, "", [], problems)]
     attempts = [h for h in found.values() if any(_is_code(e.name) for e in h.entries)]

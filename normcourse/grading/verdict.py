@@ -257,9 +257,7 @@ def _ruled_out(exercise: Exercise, names: list[str]) -> str:
     return f"your answer uses {listed}; this exercise is solved with {words}."
 
 
-def _with_retry(
-    boxes: Boxes, answer: Answer, seeds: tuple[int, ...], notes: list[str]
-) -> Verdict:
+def _with_retry(boxes: Boxes, answer: Answer, seeds: tuple[int, ...], notes: list[str]) -> Verdict:
     """Judge; where the sandbox itself fails, once more in a new one; then say so, never 0."""
     problem = ""
     for attempt in range(2):

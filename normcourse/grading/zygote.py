@@ -4,12 +4,12 @@ For each (submission, exercise) it is handed two pipes and makes one copy of its
 its rights (:mod:`confine`), serves that one answer over the two pipes and dies. The submission goes
 through the pipes, never through this process, so that no copy holds a trace of another learner.
 
-It takes its orders from a socket: ``{"serve": {...}}`` with two descriptors, then ``{"kill": true}``
-if the answer is to end early. For each it says ``{"ended": exit code, "clean": bool, ...}``; one
-that is not clean is thrown away, sandbox and all.
+It takes its orders from a socket: ``{"serve": {...}}`` with two descriptors, then
+``{"kill": true}`` if the answer is to end early. For each it says ``{"ended": exit code, "clean":
+bool, ...}``; one that is not clean is thrown away, sandbox and all.
 
-The file stands alone beside ``confine.py``, ``syscalls.py`` and a package ``normcourse`` that holds
-``codec.py``, ``probes.py`` and ``worker.py`` and nothing else of the course.
+Beside it lie ``confine.py`` and ``syscalls.py`` and, of the judges, ``codec.py``, ``probes.py`` and
+``worker.py``: all that the sandbox holds of the course.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from io import FileIO
 from typing import Any
 
 SPARE_USER = 65534  # "nobody"
@@ -45,7 +46,7 @@ def main() -> None:
 
     for name in settings["preload"]:
         __import__(name)
-    import confine  # noqa: F401
+    from normcourse.grading import confine  # noqa: F401
 
     gc.collect()
     gc.freeze()  # shared pages stay shared
@@ -78,7 +79,7 @@ def _serve(
     watch = os.pidfd_open(pid)
     killed = False
     while True:
-        ready, _, _ = select.select([watch, control], [], [])
+        ready, _, _ = select.select([watch, control.fileno()], [], [])
         if watch in ready:
             break
         if _hear(control) is None:  # the grader is gone
@@ -104,11 +105,10 @@ def _branch(order: dict[str, Any], pipes: list[int], settings: dict[str, Any]) -
     with suppress(BaseException):
         _prepare(pipes)
         os.chdir(settings["scratch"])
-        import confine
         from normcourse.checks import codec, probes, worker
+        from normcourse.grading import confine
 
-        requests = open(3, "rb", buffering=0, closefd=False)
-        replies = open(4, "wb", buffering=0, closefd=False)
+        requests, replies = FileIO(3, "rb", closefd=False), FileIO(4, "wb", closefd=False)
         _seed()
         in_force = confine.confine(
             confine.Limits(**order["limits"]),

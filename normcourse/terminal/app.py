@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from normcourse.grading.command import grade, kit
 from normcourse.terminal.screen import screen
 
 # Boxes and colours of the help only where they can be seen.
@@ -199,6 +200,10 @@ def dev_check(
     from normcourse.terminal.proof import dev_check
 
     return dev_check(ids or (), screen(), seeds=seeds)
+
+
+app.command()(grade)
+app.command("grade-kit")(kit)
 
 
 def _version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""One real sandbox for all tests of a process; where there can be none, they are skipped and say so."""
+"""One real sandbox for all tests of a process; where there can be none, they say so and skip."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from normcourse.checks import find
 from normcourse.checks.texts import text_of
 from normcourse.grading.sandbox import Kind, Limits, NoSandbox
 from normcourse.grading.selftest import choose
 from normcourse.grading.verdict import Boxes, Verdict, grade, read_papers, seeds
-from normcourse.checks import find
 
 QUICK = Limits(load_seconds=3.0, run_seconds=3.0, memory_mb=512)
 RIGHT = "import numpy as np\n\n" + text_of(find("batch_norm_forward")).solution + "\n"

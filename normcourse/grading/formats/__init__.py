@@ -31,10 +31,10 @@ def file_name(learner: str) -> str:
 
     Example:
         >>> file_name("alice"), file_name("../Ann Ö")
-        ('alice', 'Ann-a3d6a7b7')
+        ('alice', 'Ann-6f9abadc')
     """
     plain = re.sub(r"[^A-Za-z0-9_.@-]+", "-", learner).strip("-.")[:60]
-    if plain == learner and plain.lower() == plain:
+    if plain and plain == learner and plain.lower() == plain:
         return plain
     mark = hashlib.sha256(learner.encode("utf-8", "replace")).hexdigest()[:8]
     return f"{plain or 'learner'}-{mark}".replace("--", "-")

@@ -14,7 +14,8 @@ _SETUP = """#!/usr/bin/env bash
 set -euo pipefail
 apt-get update
 apt-get install -y --no-install-recommends python3 python3-venv bubblewrap
-python3 -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: choose Ubuntu 24.04 as base image"'
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \\
+  || {{ echo "Python 3.11 or newer is needed: choose Ubuntu 24.04 as base image"; exit 1; }}
 python3 -m venv /autograder/venv
 /autograder/venv/bin/pip install --no-cache-dir {requirements}
 chmod 700 /autograder/source
@@ -51,8 +52,8 @@ jobs:
           pip install "{package}"
       - name: Grade
         run: >-
-          normcourse grade . --single "${{{{ github.actor }}}}" --out "$RUNNER_TEMP/graded"{selection}
-          --strict
+          normcourse grade . --single "${{{{ github.actor }}}}"
+          --out "$RUNNER_TEMP/graded"{selection} --strict
       - name: Show the report
         if: always()
         run: |

@@ -101,7 +101,7 @@ def junit(rows: Iterable[Row], assignment: Assignment) -> str:
             "errors": len(outcomes) - failures - skipped - outcomes.count("passed"),
         }
         shown = {key: str(value) for key, value in counts.items()}
-        suite = ElementTree.SubElement(root, "testsuite", name=cleaned(row.learner), **shown)
+        suite = ElementTree.SubElement(root, "testsuite", {"name": cleaned(row.learner), **shown})
         for mark in row.marks:
             _case(suite, row.learner, mark)
     ElementTree.indent(root, " ")
@@ -110,9 +110,7 @@ def junit(rows: Iterable[Row], assignment: Assignment) -> str:
 
 
 def _case(suite: ElementTree.Element, learner: str, mark: Mark) -> None:
-    case = ElementTree.SubElement(
-        suite, "testcase", classname=cleaned(learner), name=mark.exercise
-    )
+    case = ElementTree.SubElement(suite, "testcase", classname=cleaned(learner), name=mark.exercise)
     if mark.outcome == "passed":
         return
     kind = "skipped" if mark.outcome in _SKIPPED else "error"

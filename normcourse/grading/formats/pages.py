@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Iterable
 
 from normcourse.checks.letters import cleaned
@@ -12,7 +13,8 @@ from normcourse.grading.results import Class, Mark, Row
 from normcourse.grading.verdict import OUTCOMES
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1d1d1d; --paper: #fdfcfa; --rule: #c9c5bd; --bar: #0072B2 }
+:root { color-scheme: light dark; --ink: #1d1d1d; --paper: #fdfcfa; --rule: #c9c5bd;
+  --bar: #0072B2 }
 @media (prefers-color-scheme: dark) { :root { --ink: #ececec; --paper: #16181b; --rule: #4a4d52;
   --bar: #56B4E9 } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
@@ -56,7 +58,7 @@ def class_page(whole: Class, assignment: Assignment) -> str:
     """Return the report on the class: pass rates, outcomes and mistakes; no names."""
     lines = []
     for exercise in assignment.exercises:
-        counts = whole.outcomes.get(exercise, {})
+        counts = whole.outcomes.get(exercise, Counter())
         passed = counts.get("passed", 0)
         rest = ", ".join(f"{_WORDS[o]} {counts[o]}" for o in OUTCOMES[1:] if counts.get(o))
         share = f"{passed / whole.learners:.0%}" if whole.learners else ""
@@ -140,7 +142,7 @@ def _table(head: tuple[str, ...], lines: Iterable[list[str]], *, numbers: int) -
 
     def row(cells: Iterable[str], tag: str) -> str:
         marked = (
-            f'<{tag}{" class=n" if place >= first else ""}>{cell}</{tag}>'
+            f"<{tag}{' class=n' if place >= first else ''}>{cell}</{tag}>"
             for place, cell in enumerate(cells)
         )
         return f"<tr>{''.join(marked)}</tr>"
@@ -154,9 +156,11 @@ def _page(title: str, parts: Iterable[str]) -> str:
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{shown}</title>'
         '<meta name="viewport" content="width=device-width">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "style-src 'unsafe-inline'\">"
-        f"<style>{_STYLE}</style></head><body><h1>{shown}</h1>\n" + "\n".join(parts) + "\n</body></html>\n"
+        f"<style>{_STYLE}</style></head><body><h1>{shown}</h1>\n"
+        + "\n".join(parts)
+        + "\n</body></html>\n"
     )
 
 

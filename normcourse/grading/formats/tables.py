@@ -61,7 +61,9 @@ def _person(path: Path, row: dict[str, str]) -> Person:
     except ValueError:
         raise BadTable(f"{path}: {row['learner']}: {text!r} is no time.") from None
     if deadline is not None and deadline.tzinfo is None:
-        raise BadTable(f"{path}: {row['learner']}: the deadline {text!r} lacks its zone (Z, +01:00).")
+        raise BadTable(
+            f"{path}: {row['learner']}: the deadline {text!r} lacks its zone (Z, +01:00)."
+        )
     seconds = deadline.timestamp() if deadline else None
     return Person(row.get("name") or "", row.get("email") or "", row.get("id") or "", seconds)
 
