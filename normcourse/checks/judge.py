@@ -20,7 +20,7 @@ from normcourse.checks.probes import Trial, find_probe
 
 TOLERANCES = {"float64": 1e-6, "float32": 1e-4, "float16": 4e-3}
 _NEW_ARRAY = "Write into a new array: `x = x - mean` makes one, `x -= mean` does not."
-_FURTHER_CASES = 12  # tried after a failure, so that a mistake is told from its neighbours
+_FURTHER_CASES = 24  # tried after a failure, so that a mistake is told from its neighbours
 
 
 class Runner(Protocol):
@@ -301,6 +301,8 @@ def _examine_stop(case: Case, trial: Trial) -> Finding | None:
     if trial.status == "crashed":
         message = f"your code ended the process that ran it ({text or 'no reason given'})."
         return Finding(Stage.RETURNS, message, status="error")
+    if trial.status == "raised" and kind == "Unusable":
+        return Finding(Stage.RETURNS, text)
     where = f" in your line {trial.error.get('lineno')}" if trial.error.get("lineno") else ""
     line = f": `{trial.error['line']}`" if trial.error.get("line") else ""
     if kind in ("SystemExit", "KeyboardInterrupt", "GeneratorExit"):
@@ -475,13 +477,16 @@ def _diagnosed(
         examine(exercise, attempt)  # names the outputs
         attempts.append(attempt)
     mistakes, evidence = diagnose(exercise, failing, attempts)
+    about = failing.case.about
+    if about and about not in finding.message:
+        finding = replace(finding, message=f"{finding.message} {about}")
     feedback = _failed(exercise, finding, seed, failing)
     section = next((m.section for m in mistakes if m.section), exercise.section)
     return replace(
         feedback,
         mistakes=tuple(m.id for m in mistakes),
         causes=tuple(m.message for m in mistakes),
-        evidence=tuple(evidence) + ((failing.case.about,) if failing.case.about else ()),
+        evidence=tuple(evidence),
         next=_chapter(exercise, section),
     )
 
