@@ -1,7 +1,7 @@
 """One child process and the pipes to it: started early, asked under a time limit, ended for sure.
 
-Importing this costs the standard library alone, so that a child starts, and imports NumPy, while
-its parent still does.
+Importing this costs the standard library alone, so that a child can start before its parent has
+loaded anything.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from normcourse.checks.forked import ONE_THREAD, Forked, may_fork
 
 START_LIMIT = 120.0  # seconds to import NumPy or PyTorch, on a slow disk for the first time
 _ROOT = str(Path(__file__).resolve().parents[2])
@@ -51,18 +53,7 @@ class Child:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        words = [str(settings.folder.resolve()), settings.memory_mb, settings.cpu_seconds]
-        self._process = subprocess.Popen(
-            # -P: no module of the folder stands in for one of Python's own
-            [sys.executable, "-P", "-c", _PROGRAM, *map(str, words), *settings.preload],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            cwd=settings.folder,
-            env=_environment(),
-            start_new_session=True,
-        )
+        self._process = _process(settings)
         self.ready = False
         self.loaded = False  # the learner's file
         self.branched = False  # what is asked now goes to a copy that is thrown away
@@ -166,8 +157,28 @@ def ended(code: Any) -> str:
     return f"it was ended by signal {-code}"
 
 
+def _process(settings: Settings) -> subprocess.Popen[bytes] | Forked:
+    """Start the process: a copy of this one where that is safe, else a new interpreter."""
+    folder = str(settings.folder.resolve())
+    if may_fork() and not settings.preload:
+        with suppress(OSError):
+            return Forked(folder, settings.memory_mb, settings.cpu_seconds)
+    words = [folder, str(settings.memory_mb), str(settings.cpu_seconds), *settings.preload]
+    return subprocess.Popen(
+        # -P: no module of the folder stands in for one of Python's own
+        [sys.executable, "-P", "-c", _PROGRAM, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        cwd=folder,
+        env=_environment(),
+        start_new_session=True,
+    )
+
+
 def _environment() -> dict[str, str]:
     """Return the environment of a child: one thread, no windows, no files written by the way."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("NORMCOURSE_")}
-    one = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-    return {**kept, **dict.fromkeys(one, "1"), "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "Agg"}
+    ours = {**dict.fromkeys(ONE_THREAD, "1"), "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "Agg"}
+    return {**kept, **ours}

@@ -222,6 +222,7 @@ def main(folder: str, memory_mb: int, cpu_seconds: int, preload: list[str]) -> N
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
+    os.close(null)
     from normcourse.checks import codec, probes
 
     for name in preload:

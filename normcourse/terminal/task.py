@@ -1,7 +1,7 @@
 """``check``: which answers of a file are judged, and the judging itself, one verdict at a time.
 
 What must not wait comes first: the file is read and the process for the learner's code started
-before NumPy and the judges are imported, so that both load at the same time.
+before the judges are imported. Code that is still the stub needs neither process nor NumPy.
 """
 
 from __future__ import annotations

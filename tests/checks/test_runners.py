@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import pytest
 from normcourse.checks import find
 from normcourse.checks.child import ended
 from normcourse.checks.exercise import Case
+from normcourse.checks.forked import may_fork
 from normcourse.checks.judge import judge
 from normcourse.checks.runners import ChildRunner, Host, LoadError, time_limit_from_environment
 from normcourse.checks.source import read_source
@@ -246,3 +249,70 @@ def test_time_limit_of_the_environment_must_be_seconds(
     monkeypatch.setenv("NORMCOURSE_TIME_LIMIT", text)
     with pytest.raises(ValueError, match="NORMCOURSE_TIME_LIMIT"):
         time_limit_from_environment()
+
+
+FRESH = """
+import sys
+from pathlib import Path
+from normcourse.checks.child import Child, Settings
+from normcourse.checks.forked import Forked
+child = Child(Settings(Path(sys.argv[1])))
+kind = type(child._process) is Forked
+from normcourse.checks.worker import write_message
+import normcourse.checks.exercise
+cells = [["a", "import sys, os, signal, helpers\\n" + sys.argv[2]]]
+print(kind, child.ask({"do": "load", "cells": cells, "definitions_only": False}, 5.0))
+child.end()
+print(child._process.poll())
+"""
+
+
+def fresh(folder: Path, code: str) -> list[str]:
+    """Run code in the first child of a fresh process and return what became of it."""
+    (folder / "helpers.py").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH, str(folder), code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "NORMCOURSE_PROGRESS": "secret"},
+    )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="copies itself on Linux alone")
+
+
+@on_linux
+@pytest.mark.parametrize(
+    "holds",
+    [
+        "'normcourse.checks.exercise' not in sys.modules",
+        "'normcourse.checks.judge' not in sys.modules",
+        "not hasattr(sys.modules['normcourse'], '__path__')",
+        "os.getcwd() == sys.path[-1]",
+        "'' not in sys.path",
+        "sys.argv == ['']",
+        "not any(name.startswith('NORMCOURSE') for name in os.environ)",
+        "os.getsid(0) == os.getpid()",
+        "signal.getsignal(signal.SIGTERM) is signal.SIG_DFL",
+        "os.environ['OPENBLAS_NUM_THREADS'] == '1'",
+        "len(os.listdir('/proc/self/fd')) <= 6",
+    ],
+)
+def test_a_copy_of_a_fresh_process_is_like_a_new_one(tmp_path: Path, holds: str) -> None:
+    first, last = fresh(tmp_path, f"assert {holds}")
+    assert first == "True ({'errors': []}, '')"
+    assert last == "-9"
+
+
+@on_linux
+def test_a_copy_that_ends_is_noticed(tmp_path: Path) -> None:
+    first, last = fresh(tmp_path, "os._exit(7)")
+    assert first == "True (None, 'it exited with code 7')"
+    assert last == "7"
+
+
+def test_a_process_that_has_loaded_more_starts_a_new_one() -> None:
+    assert not may_fork(), "NumPy is loaded here"

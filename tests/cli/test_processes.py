@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import select
 import signal
 import subprocess
@@ -156,7 +155,7 @@ class Session:
     """The command on a terminal of its own."""
 
     def __init__(self, *words: object) -> None:
-        self._main, terminal = pty.openpty()
+        self._main, terminal = os.openpty()
         environment = {**os.environ, "TERM": "xterm", "PYTHONUTF8": "1"}
         environment.pop("NO_COLOR", None)
         self.process = subprocess.Popen(
