@@ -356,7 +356,7 @@ def _divisive_variant(
         sigma_power: sigma "powered", "linear", "squared" or "nowhere".
         neighbours: weights along "rows" or "columns" of pool, "normalized" rows, without the
             "others" or the "self", "ones" or "mean" of all.
-        pooled: drives "powered" before they are pooled, "after" or "linear".
+        pooled: drives "powered" before they are pooled, "after", "with_sigma" or "linear".
         top: numerator "powered" or "linear".
         root: of the "quotient", of the "divisor", or "none".
         gain_place: "outside", "inside" the power, "nowhere" or "divides".
@@ -374,11 +374,11 @@ def _divisive_variant(
         "ones": np.ones_like(pool),
         "mean": np.full_like(pool, 1 / size),
     }[neighbours]
-    inner = drive if pooled in ("after", "linear") else drive**n
+    inner = drive**n if pooled == "powered" else drive
     total = inner @ weights.T
     total = total**n if pooled == "after" else total
     constant = {"powered": sigma**n, "linear": sigma, "squared": sigma**2}.get(sigma_power, 0.0)
-    divisor = constant + total
+    divisor = (sigma + total) ** n if pooled == "with_sigma" else constant + total
     divisor = divisor ** (1 / n) if root == "divisor" else divisor
     upper = drive * gain if gain_place == "inside" else drive
     y = (upper if top == "linear" else upper**n) / divisor
@@ -519,6 +519,11 @@ _DIVISIVE_NORMALIZE = Exercise(
             "raised_after_pooling",
             "You pool the drives and raise their sum. Raise each drive first, then pool.",
             {"pooled": "after"},
+        ),
+        Mistake(
+            "divisor_raised",
+            "You add sigma and the pooled drives and raise their sum. Raise each of them first.",
+            {"pooled": "with_sigma"},
         ),
         Mistake(
             "pooled_drives_not_raised",

@@ -77,6 +77,16 @@ def _step_variant(
         summed = norm(from_state) + from_input
     elif place == "from_input":
         summed = from_state + norm(from_input)
+    elif place == "affine_last":
+        scale, shift = faults.pop("scale", "gamma"), faults.pop("shift", "beta")
+        faults.pop("affine", None)
+        named = {"gamma": gamma, "beta": beta, "first_gamma": gamma[0], "first_beta": beta[0]}
+        gamma, beta = (
+            {**named, "no_scale": 1.0}[scale],
+            {**named, "no_shift": 0.0, "minus": -beta}[shift],
+        )
+        summed = normalize(summed, None, None, eps, axis=(pool,), channel_axis=1, **faults)
+        return gamma * _SQUASHES[squash](summed) + beta
     y = _SQUASHES[squash](summed)
     y = norm(y) if place == "after" else y
     return y + h if add_state else y
@@ -227,6 +237,11 @@ _LAYER_NORM_RNN_STEP = Exercise(
             {"place": "after"},
         ),
         Mistake(
+            "affine_after_tanh",
+            "You apply gamma and beta after the tanh. They belong to the norm, before it.",
+            {"place": "affine_last"},
+        ),
+        Mistake(
             "not_normalized",
             "You do not normalize: this is the plain step tanh(h wᵀ + x uᵀ).",
             {"place": "nowhere"},
@@ -291,6 +306,7 @@ def _leak_variant(
     filled: str = "padding",
     first_padding: int = 0,
     each_its_length: str = "own",
+    calls: str = "batch",
 ) -> Any:
     """Return the largest change at real positions, right or wrong as the switches say.
 
@@ -301,12 +317,20 @@ def _leak_variant(
         fill: what the padding is replaced by.
         measured: "real", "everywhere" or "padding" positions.
         reduce: "max", "mean", "sum", "signed", "norm" or "sequences" (one number for each).
-        against: "norm", "x" (the change against the input) or "itself" (no change is seen).
+        against: "norm", "x" (the change against the input), "zeros" (padding of zeros) or
+            "itself" (no change is seen).
         filled: "padding", "real", "everything" or "added".
         first_padding: what is added to the place of the first padded position.
         each_its_length: "own", "first" or "longest" length for all sequences.
+        calls: norm is given the "batch" or "each" sequence alone.
     """
-    norm = with_functions(norm)
+    function = with_functions(norm)
+
+    def normed(values: Any) -> Any:
+        if calls == "each":
+            return np.concatenate([function(sequence[None]) for sequence in values])
+        return function(values)
+
     lengths = np.asarray(lengths)
     if each_its_length != "own":
         common = lengths[0] if each_its_length == "first" else lengths.max()
@@ -314,8 +338,9 @@ def _leak_variant(
     real = np.arange(x.shape[1]) < (lengths + first_padding)[:, None]  # (B, T)
     replaced = {"real": real, "everything": np.ones_like(real)}.get(filled, ~real)
     content = x + fill if filled == "added" else fill
-    other = norm(np.where(replaced[..., None], content, x))
-    before = {"norm": norm(x), "x": x, "itself": other}[against]
+    other = normed(np.where(replaced[..., None], content, x))
+    zeros = np.where(real[..., None], x, 0.0)
+    before = {"norm": normed(x), "x": x, "zeros": normed(zeros), "itself": other}[against]
     where = {"real": real, "everywhere": np.ones_like(real), "padding": ~real}[measured]
     change = (other - before) * where[..., None]
     if reduce == "sequences":
@@ -465,6 +490,17 @@ _PADDING_LEAK = Exercise(
             "against_the_input",
             "You compare norm(filled) with x. Compare it with norm(x).",
             {"against": "x"},
+        ),
+        Mistake(
+            "against_zeros",
+            "You compare with padding of zeros. Compare with norm(x), the padding as it is given.",
+            {"against": "zeros"},
+        ),
+        Mistake(
+            "each_sequence_alone",
+            "You call norm on one sequence at a time. Call it on the whole batch: a norm may pool "
+            "the sequences.",
+            {"calls": "each"},
         ),
         Mistake(
             "same_input_twice",

@@ -879,9 +879,9 @@ def _scores_variant(
         size: "rms", "length" (root of the sum) or "std" (with the mean subtracted).
         pool: "features", "tokens" or "both".
         eps_place: "inside", "outside" or "nowhere".
-        use_gamma: "both", "none", "queries", "keys", "q_twice" or "k_twice".
+        use_gamma: "both", "none", "queries", "keys", "q_twice", "k_twice" or "before" the norm.
         divide_by: "root_d", "d", "root_keys", "nothing" or "times".
-        shares: softmax over "keys", "queries", "all", "none" or "sum" (no exponential).
+        shares: softmax over "keys", "queries", "all", "axis_1", "none" or "sum" (no exponential).
         mask: "none" or "causal".
         order: "queries_first" or "keys_first" (transposed).
         default_eps: the eps that is used where none is given.
@@ -896,6 +896,8 @@ def _scores_variant(
         root = np.sqrt(squares + eps if eps_place == "inside" else squares)
         return a / (root + eps if eps_place == "outside" else root)
 
+    if use_gamma == "before":
+        q, k, use_gamma = q * gamma_q, k * gamma_k, "none"
     g_q = {"none": 1.0, "keys": 1.0, "k_twice": gamma_k}.get(use_gamma, gamma_q)
     g_k = {"none": 1.0, "queries": 1.0, "q_twice": gamma_q}.get(use_gamma, gamma_k)
     q = (norm(q) if normalized in ("both", "queries") else q) * g_q
@@ -911,7 +913,7 @@ def _scores_variant(
         scores = np.where(columns > rows, -np.inf, scores)
     if shares == "none":
         return scores
-    over = {"queries": -2, "all": (-2, -1)}.get(shares, -1)
+    over = {"queries": -2, "all": (-2, -1), "axis_1": 1}.get(shares, -1)
     if shares == "sum":
         return scores / scores.sum(axis=-1, keepdims=True)
     weights = np.exp(scores - scores.max(axis=over, keepdims=True))
@@ -969,6 +971,12 @@ def _scores_cases(rng: np.random.Generator) -> Iterator[Case]:
         Stage.NUMERICS,
         about="How long a query is does not matter: that is what QK-norm is for.",
     )
+
+
+def _all_axes_reversed(q: Any, k: Any, gamma_q: Any, gamma_k: Any, eps: float = 1e-5) -> Any:
+    if q.ndim > 2:
+        q @ k.T  # what does not fit is raised here
+    return _scores_reference(q, k, gamma_q, gamma_k, eps)
 
 
 def _changes_q(q: Any, k: Any, gamma_q: Any, gamma_k: Any, eps: float = 1e-5) -> Any:
@@ -1048,6 +1056,12 @@ _QK_NORM_SCORES = Exercise(
             {"use_gamma": "none"},
         ),
         Mistake(
+            "gammas_before",
+            "You multiply by gamma_q and gamma_k before normalizing. They scale the normalized "
+            "features.",
+            {"use_gamma": "before"},
+        ),
+        Mistake(
             "gamma_k_missing",
             "You scale the queries only. gamma_k scales the keys.",
             {"use_gamma": "queries"},
@@ -1095,6 +1109,12 @@ _QK_NORM_SCORES = Exercise(
             {"shares": "queries"},
         ),
         Mistake(
+            "softmax_over_axis_1",
+            "Your softmax runs over axis 1. Those are the keys only where there are two axes; the "
+            "last axis is −1.",
+            {"shares": "axis_1"},
+        ),
+        Mistake(
             "softmax_over_all",
             "Your softmax runs over queries and keys at once. The weights of each query sum to 1: "
             "axis −1.",
@@ -1121,6 +1141,12 @@ _QK_NORM_SCORES = Exercise(
             {"order": "keys_first"},
         ),
         *default_eps_mistakes(),
+        Mistake(
+            "all_axes_reversed",
+            "`k.T` reverses all axes, which is right for two only. Swap the last two: "
+            "`np.swapaxes(k, -1, -2)`.",
+            wrong=_all_axes_reversed,
+        ),
         Mistake(
             "changes_q", "Your function changes its argument q.", wrong=_changes_q, named_by="judge"
         ),
@@ -1184,6 +1210,11 @@ def _clips(x: Any, gamma: Any, eps: float = 1e-5) -> Any:
     return _half_variant(x, gamma, eps)
 
 
+def _largest_for_infinite(x: Any, gamma: Any, eps: float = 1e-5) -> Any:
+    square = np.nan_to_num(x * x).astype(np.float32)
+    return gamma * x / np.sqrt(square.mean(axis=-1, keepdims=True) + eps)
+
+
 def _scaled_without_eps(x: Any, gamma: Any, eps: float = 1e-5) -> Any:
     largest = np.abs(x).max(axis=-1, keepdims=True)
     scaled = x / np.where(largest == 0, 1, largest)
@@ -1218,6 +1249,12 @@ _RMS_NORM_HALF = Exercise(
             "The squares are still taken in float16: from 256 on they are infinite, and x divided "
             "by infinity is 0. Convert x to float32 before you square it.",
             wrong=_squares_in_half,
+        ),
+        Mistake(
+            "infinity_replaced",
+            "You replace infinite squares by the largest float16, which is far too small for them. "
+            "Convert x to float32 before you square it.",
+            wrong=_largest_for_infinite,
         ),
         Mistake(
             "activations_clipped",
