@@ -3,7 +3,8 @@
 Two kinds, strongest first. ``bubblewrap`` has namespaces of its own for users, processes, network,
 mounts and System V objects: nothing of this machine is there but the interpreter, NumPy and an
 empty folder. ``confined`` does without namespaces (Landlock, seccomp and limits only) and has to be
-asked for by name. Inside either, each answer is a process that has given up what :mod:`confine` names.
+asked for by name. Inside either, each answer is a process that has given up what :mod:`confine`
+names.
 """
 
 from __future__ import annotations
