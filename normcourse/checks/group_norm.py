@@ -700,6 +700,12 @@ def _weight_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case(
         "float32 weights", as_float32({"weight": draw((4, 3, 3, 2)), "eps": 1e-3}), Stage.NUMERICS
     )
+    yield Case(
+        "weights of mean ten million",
+        {"weight": 1e7 + draw((3, 2, 3, 2), 1.0), "eps": 1e-3},
+        Stage.NUMERICS,
+        about="Subtract the mean before you square.",
+    )
 
 
 def _changes_weight(weight: Any, eps: float = 1e-5) -> Any:
@@ -767,7 +773,7 @@ _STANDARDIZE_WEIGHT = Exercise(
             "deviation of a filter is 1.",
             {"size": "fan_in"},
         ),
-        *(m for m in statistics_mistakes("Weight standardization") if m.id != "one_pass_variance"),
+        *statistics_mistakes("Weight standardization"),
         *default_eps_mistakes(),
         Mistake(
             "changes_weight",

@@ -251,6 +251,7 @@ def _style_variant(
     scale: str = "std",
     shift: str = "style",
     order: str = "scale_first",
+    one_pass: bool = False,
     default_eps: float = 1e-5,
 ) -> Any:
     """Return content with the moments of style, right or wrong as the switches say.
@@ -270,6 +271,7 @@ def _style_variant(
         scale: "std", "var", "inverse" or "none" of the style.
         shift: mean of the "style", of the "content", or "none".
         order: "scale_first" or "shift_first".
+        one_pass: variances as E[x^2] - E[x]^2.
         default_eps: the eps that is used where none is given.
     """
     eps = default_eps if eps is None else eps
@@ -279,6 +281,8 @@ def _style_variant(
 
     def moments(x: Any, axis: tuple[int, ...], eps: float) -> tuple[Any, Any]:
         var = x.var(axis=axis, keepdims=True, ddof=ddof)
+        if one_pass:
+            var = (x * x).mean(axis=axis, keepdims=True) - x.mean(axis=axis, keepdims=True) ** 2
         root = np.sqrt(var + eps if eps_place == "inside" else var)
         std = root + eps if eps_place == "outside" else root
         return x.mean(axis=axis, keepdims=True), std
@@ -343,6 +347,15 @@ def _style_cases(rng: np.random.Generator) -> Iterator[Case]:
     )
     yield Case(
         "float32 input", as_float32({**draw((2, 3, 5, 4), (2, 6)), "eps": 1e-3}), Stage.NUMERICS
+    )
+
+    far = draw((2, 3, 4, 3), (3, 5), 1.0)
+    far["content"] = far["content"] + 1e7
+    yield Case(
+        "a content of mean ten million",
+        {**far, "eps": 1e-3},
+        Stage.NUMERICS,
+        about="Subtract the mean before you square.",
     )
 
 
@@ -479,6 +492,12 @@ _ADAPTIVE_INSTANCE_NORM = Exercise(
             "You add the style's mean before multiplying, so the mean is scaled too. Multiply "
             "first.",
             {"order": "shift_first"},
+        ),
+        Mistake(
+            "one_pass_variance",
+            "Your variance is mean(x²) − mean(x)², the difference of two huge numbers when the "
+            "mean is large. Subtract the mean first, then square.",
+            {"one_pass": True},
         ),
         *default_eps_mistakes(),
         Mistake(
