@@ -94,6 +94,8 @@ def overview(record: Record, out: Screen, *, every: bool = False) -> int:
     following = next_exercise(kept)
     if following is not None:
         out.wrapped(f"Next: {described(following)}.", "link", indent=0)
+    if record.path is not None:
+        out.line(f"Kept in {record.path}", "quiet")
     return 0
 
 

@@ -95,6 +95,7 @@ def test_progress_has_a_bar_per_chapter(cli: Cli, here: Path) -> None:
     assert "[############............]  2 of 4" in line
     assert lines[len(chapters())].endswith(f"2 of {len(listed())}")
     assert lines[len(chapters()) + 1].startswith("Next: ")
+    assert lines[-1] == f"Kept in {here / 'progress.json'}"
 
 
 def test_progress_can_list_every_exercise(cli: Cli, here: Path) -> None:
