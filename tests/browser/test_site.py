@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -29,11 +30,17 @@ class Anchors(HTMLParser):
             self.links.append(values["href"] or "")
 
 
+@lru_cache
+def anchors(path: Path) -> Anchors:
+    """What is in a page, read once."""
+    return Anchors(path.read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_within_the_site_leads_somewhere(site: Path, page: str) -> None:
     source = site / page
     dead = []
-    for link in Anchors(source.read_text(encoding="utf-8")).links:
+    for link in anchors(source).links:
         parts = urlsplit(link)
         if parts.scheme or parts.netloc:
             continue
@@ -41,7 +48,7 @@ def test_every_link_within_the_site_leads_somewhere(site: Path, page: str) -> No
         if not target.is_file():
             dead.append(link)
         elif parts.fragment and target.suffix == ".html":
-            ids = Anchors(target.read_text(encoding="utf-8")).ids
+            ids = anchors(target).ids
             dead += [] if unquote(parts.fragment) in ids else [link]
     assert dead == []
 
