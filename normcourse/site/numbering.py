@@ -34,7 +34,11 @@ def chapter_number(docname: str) -> int | None:
 
 
 def number_chapters(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Replace the running number of each numbered chapter by that of its file."""
+    """Replace the running number of each numbered chapter by that of its file.
+
+    What belongs to a chapter but stands on a page without a number in the table of contents, as
+    exercises on a page of their own, is numbered within that chapter too.
+    """
     changed = []
     for docname, sections in env.toc_secnumbers.items():
         chapter = chapter_number(docname)
@@ -46,7 +50,15 @@ def number_chapters(app: Sphinx, env: BuildEnvironment) -> list[str]:
             if numbered.get("secnumber"):
                 numbered["secnumber"] = [chapter, *numbered["secnumber"][1:]]
         changed.append(docname)
-    return changed + TocTreeCollector().assign_figure_numbers(env)
+    others = {name: chapter_number(name) for name in env.found_docs - set(env.toc_secnumbers)}
+    by_file: dict[str, dict[str, tuple[int, ...]]] = {
+        name: {"": (number,)} for name, number in others.items() if number is not None
+    }
+    env.toc_secnumbers.update(by_file)  # while figures are numbered: their titles stay without
+    changed += TocTreeCollector().assign_figure_numbers(env)
+    for name in by_file:
+        del env.toc_secnumbers[name]
+    return changed
 
 
 class LocalReferences(SphinxTransform):

@@ -32,6 +32,21 @@ def test_a_chapter_is_numbered_by_its_file(build: Build) -> None:
     assert text(find(built.body(), "a", href="07_means.html#mean_of")[0]) == "Exercise 7.1"
 
 
+def test_an_exercise_on_a_page_of_its_own_is_numbered_within_its_chapter(build: Build) -> None:
+    pages = {
+        "index": "# Start\n\n[](#mean_of)\n\n```{toctree}\nexercises/07_means\n```\n",
+        "exercises/07_means": "(terms)=\n# Means\n\n```{live-exercise} mean_of\n```\n",
+    }
+    built = build(pages, {"data/means.json": chapter(EXERCISE)})
+    assert built.complaints == ""
+    page = built.body("exercises/07_means")
+    assert text(find(page, "span", class_="caption-number")[0]) == "Exercise 7.1"
+    assert find(page, "span", class_="section-number") == []
+    assert (
+        text(find(built.body(), "a", href="exercises/07_means.html#mean_of")[0]) == "Exercise 7.1"
+    )
+
+
 def test_question_and_summary_are_marked_and_nothing_else(build: Build) -> None:
     built = build({"index": CHAPTER})
     marked = {
