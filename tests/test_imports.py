@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "normcourse"
 MAY_IMPORT = {
     "norms": {"norms", "numpy"},
     "modules": {"modules", "norms", "kernels", "numpy", "torch"},
-    "kernels": {"kernels", "numpy", "numba", "triton", "torch"},
+    "kernels": {"kernels", "numpy", "numba", "llvmlite", "triton", "torch"},
     "surgery": {"surgery", "modules", "norms", "numpy", "torch"},
     "experiments": {"experiments", "modules", "norms", "surgery", "numpy", "torch", "sklearn"},
     "evidence": {"evidence", "experiments", "numpy"},

@@ -1,7 +1,7 @@
 """The kernels as autograd functions: what is kept, what is computed again, and second gradients.
 
-Kept for the backward pass: what was normalized, its mean and inv_std, the parameters. x_hat and what
-went into the activation are computed again, because arithmetic is cheaper than memory. When a
+Kept for the backward pass: what was normalized, its mean and inv_std, the parameters. x_hat and
+what went into the activation are computed again, because arithmetic is cheaper than memory. When a
 gradient is itself to be differentiated, the backward pass runs in plain torch operations.
 """
 
@@ -43,7 +43,7 @@ def run_rows(
     """Return y and what was normalized, for x (R, M) and parameters (P, M)."""
     x = x.contiguous()
     stream = None if residual is None else residual.contiguous()
-    found = _Rows.apply(
+    found: Any = _Rows.apply(  # type: ignore[no-untyped-call]
         x, stream, weight.contiguous(), bias.contiguous(), engine, eps, centered, activation
     )
     return found if residual is not None else (found, x)
@@ -60,7 +60,7 @@ def run_pooled(
     activation: str | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return y, mean and variance, for x (N, C, S) and parameters (C,)."""
-    found: tuple[Tensor, Tensor, Tensor] = _Pooled.apply(
+    found: tuple[Tensor, Tensor, Tensor] = _Pooled.apply(  # type: ignore[no-untyped-call]
         x.contiguous(),
         weight.contiguous(),
         bias.contiguous(),

@@ -26,7 +26,7 @@ def rows_forward(
     """Normalize the rows of x (R, M), or of x + residual; row r takes weight[r % P] of (P, M)."""
     total = x if residual is None else x + residual
     x_hat, mean, inv_std = _standardize(total, (1,), eps, centered)
-    z = (x_hat.unflatten(0, (-1, len(weight))) * weight + bias).flatten(0, 1)
+    z = (x_hat.view(_periods(x, weight)) * weight + bias).flatten(0, 1)
     return ACTIVATIONS[activation](z), total, mean.flatten(), inv_std.flatten()
 
 
@@ -45,8 +45,8 @@ def rows_backward(
     """Return dx, dweight and dbias (P, M) of :func:`rows_forward`."""
     root = inv_std.to(x.dtype)[:, None]
     x_hat = (_center(x, mean.to(x.dtype)[:, None], (1,)) if centered else x) * root
-    by_period = x_hat.unflatten(0, (-1, len(weight)))  # (R / P, P, M)
-    dz = dy.unflatten(0, (-1, len(weight)))
+    by_period = x_hat.view(_periods(x, weight))  # (R / P, P, M)
+    dz = dy.view(_periods(x, weight))
     if activation is not None:
         dz = dz * SLOPES[activation](by_period * weight + bias)
     dx_hat = (dz * weight).flatten(0, 1)
@@ -170,3 +170,9 @@ def _mean(x: Tensor, dim: tuple[int, ...]) -> Tensor:
 def _grouped(x: Tensor, num_groups: int) -> tuple[Tensor, tuple[int, ...]]:
     """Return x (N, C, S) as (N, G, C / G * S), or as it is for 0 groups, and the pooled axes."""
     return (x, (0, 2)) if num_groups == 0 else (x.reshape(len(x), num_groups, -1), (2,))
+
+
+def _periods(x: Tensor, weight: Tensor) -> tuple[int, int, int]:
+    """Return the shape (R / P, P, M) of x (R, M) in which weight (P, M) meets its rows."""
+    period, width = weight.shape
+    return len(x) // period, period, width

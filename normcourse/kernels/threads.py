@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,7 +31,7 @@ def parts(items: int, values: int) -> list[tuple[int, int]]:
     edges = [0]
     for part in range(count):
         edges.append(edges[-1] + size + (part < longer))
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def each(work: Callable[[int, int, int], object], ranges: list[tuple[int, int]]) -> None:

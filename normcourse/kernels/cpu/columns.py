@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from normcourse.kernels.cpu import vectors as v
+from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
 from normcourse.kernels.cpu.memory import fetch, stream
 
 
-@njit(nogil=True, cache=True, fastmath=v.SUMS)
+@compiled(SUMS)
 def _add_sums(x: Any, shift: Any, total: Any, squares: Any) -> None:
     for j in range(x.size):
         d = np.float64(x[j]) - np.float64(shift[j])
@@ -22,14 +22,14 @@ def _add_sums(x: Any, shift: Any, total: Any, squares: Any) -> None:
         squares[j] += d * d
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def moments(x: Any, total: Any, squares: Any, start: int, stop: int) -> None:
     """Add rows ``start`` to ``stop``, less the first row of all, to the sums (C,) of a thread."""
     for i in range(start, stop):
         _add_sums(x[i], x[0], total, squares)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def forward(
     x: Any, high: Any, low: Any, scale: Any, shift: Any, y: Any, kind: int, streaming: bool,
     start: int, stop: int,
@@ -46,7 +46,7 @@ def forward(
             stream(out, y[i], coming)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _before(
     dy: Any, x: Any, high: Any, low: Any, scale: Any, shift: Any, kind: int, out: Any
 ) -> Any:
@@ -57,14 +57,14 @@ def _before(
     return out
 
 
-@njit(nogil=True, cache=True, fastmath=v.SUMS)
+@compiled(SUMS)
 def _add_gradient_sums(dz: Any, x: Any, high: Any, low: Any, total: Any, product: Any) -> None:
     for j in range(x.size):
         total[j] += np.float64(dz[j])
-        product[j] += np.float64(dz[j]) * np.float64((x[j] - high[j]) - low[j])
+        product[j] += np.float64(dz[j]) * np.float64(v.distance(x[j], high[j], low[j]))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def gradient_sums(
     dy: Any, x: Any, high: Any, low: Any, scale: Any, shift: Any, total: Any, product: Any,
     kind: int, start: int, stop: int,
@@ -76,15 +76,15 @@ def gradient_sums(
         _add_gradient_sums(dz, x[i], high, low, total, product)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(EACH)
 def _dx(
     dz: Any, x: Any, high: Any, low: Any, scale: Any, slope: Any, offset: Any, out: Any
 ) -> None:
     for j in range(out.size):
-        out[j] = scale[j] * dz[j] + (slope[j] * ((x[j] - high[j]) - low[j]) + offset[j])
+        out[j] = scale[j] * dz[j] + (slope[j] * v.distance(x[j], high[j], low[j]) + offset[j])
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def backward(
     dy: Any, x: Any, high: Any, low: Any, scale: Any, shift: Any, slope: Any, offset: Any, dx: Any,
     kind: int, streaming: bool, start: int, stop: int,

@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from normcourse.kernels.cpu import vectors as v
+from normcourse.kernels.cpu.compiled import compiled
 from normcourse.kernels.cpu.memory import fetch, stream
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _place(group: int, k: int, groups: int, channels: int) -> tuple[int, int]:
     """Return segment and channel of the k-th segment of a group; 0 groups is BatchNorm."""
     if groups == 0:
@@ -26,8 +26,8 @@ def _place(group: int, k: int, groups: int, channels: int) -> tuple[int, int]:
     return (group // groups) * channels + channel, channel
 
 
-@njit(nogil=True, cache=True)
-def _moments(x: Any, group: int, count: int, groups: int, channels: int) -> tuple[float, float]:
+@compiled()
+def _moments(x: Any, group: int, count: int, groups: int, channels: int) -> Any:
     """Return mean and variance of a group: one pass over its segments."""
     shift = np.float64(x[_place(group, 0, groups, channels)[0], 0])
     total, squares = 0.0, 0.0
@@ -40,7 +40,7 @@ def _moments(x: Any, group: int, count: int, groups: int, channels: int) -> tupl
     return v.from_sums(total, squares, shift, count * x.shape[1])
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def forward(
     x: Any, weight: Any, bias: Any, y: Any, mean: Any, var: Any, groups: int, count: int,
     given: bool, eps: float, kind: int, streaming: bool, start: int, stop: int,
@@ -69,7 +69,7 @@ def forward(
                 stream(out, y[segment], x[coming])
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _before(
     dy: Any, x: Any, high: Any, low: Any, scale: Any, shift: Any, kind: int, out: Any
 ) -> Any:
@@ -81,7 +81,7 @@ def _before(
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def backward(
     dy: Any, x: Any, mean: Any, inv_std: Any, weight: Any, bias: Any, dx: Any, sums: Any,
     groups: int, count: int, given: bool, kind: int, streaming: bool, start: int, stop: int,

@@ -11,9 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from normcourse.kernels.cpu.compiled import compiled
 
 LINE = 64  # bytes of a cache line
 STREAM_FROM = 64 * 2**20  # bytes of a result from which on it is written past the caches
@@ -61,13 +63,13 @@ def _stream_lines(context: Any, target: Any, source: Any, lines: Any, coming: An
     return types.void(types.uintp, types.uintp, types.intp, types.uintp), codegen
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def fetch(row: Any) -> None:
     """Ask for a row that will be read soon."""
     _fetch_lines(row.ctypes.data, row.size * row.itemsize // LINE)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def stream(row: Any, out: Any, coming: Any) -> None:
     """Copy ``row`` to ``out`` past the caches; ``coming`` is the row that will be read next."""
     size, item = row.size, row.itemsize

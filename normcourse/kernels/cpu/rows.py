@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from normcourse.kernels.cpu import vectors as v
+from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
 from normcourse.kernels.cpu.memory import fetch, stream
 
 FLUSH = 32  # rows whose weight gradients are summed in x's dtype before float64 takes them
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def forward(
     x: Any, residual: Any, total: Any, weight: Any, bias: Any, y: Any, mean: Any, inv_std: Any,
     eps: float, centered: bool, kind: int, streaming: bool, start: int, stop: int,
@@ -53,14 +53,14 @@ def forward(
             stream(out, y[i], coming)
 
 
-@njit(nogil=True, cache=True, fastmath=v.SUMS)
+@compiled(SUMS)
 def _sums(
     dz: Any, x: Any, high: Any, low: Any, inv_std: Any, weight: Any, dweight: Any, dbias: Any
 ) -> tuple[float, float]:
     """Add to the gradients of the parameters; return the sums of dx_hat and dx_hat * x_hat."""
     total, product = 0.0, 0.0
     for j in range(x.size):
-        x_hat = ((x[j] - high) - low) * inv_std
+        x_hat = v.distance(x[j], high, low) * inv_std
         dx_hat = dz[j] * weight[j]
         dweight[j] += dz[j] * x_hat
         dbias[j] += dz[j]
@@ -69,16 +69,16 @@ def _sums(
     return total, product
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(EACH)
 def _dx(
     dz: Any, x: Any, high: Any, low: Any, inv_std: Any, weight: Any, slope: Any, offset: Any,
     out: Any,
 ) -> None:  # fmt: skip
     for j in range(out.size):
-        out[j] = inv_std * dz[j] * weight[j] + (slope * ((x[j] - high) - low) + offset)
+        out[j] = inv_std * dz[j] * weight[j] + (slope * v.distance(x[j], high, low) + offset)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def backward(
     dy: Any, x: Any, mean: Any, inv_std: Any, weight: Any, bias: Any, dtotal: Any, dx: Any,
     dweight: Any, dbias: Any, centered: bool, kind: int, streaming: bool, start: int, stop: int,
@@ -115,7 +115,7 @@ def backward(
             _flush(some_dbias, dbias)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _flush(some: Any, all_of_them: Any) -> None:
     """Move sums of a few rows into the float64 sums of all."""
     for p in range(some.shape[0]):

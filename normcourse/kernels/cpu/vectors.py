@@ -1,8 +1,7 @@
 """What is done with one row of numbers: sums, the normalization, its gradient.
 
 Each function is one loop over contiguous arrays that the compiler turns into vector instructions.
-Sums may be reordered (``SUMS``), which vectors need; the elementwise loops may not, because
-``(x - high) - low`` must stay in that order.
+Sums may be reordered (``SUMS``), which vectors need; :func:`distance` may not.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-SUMS = {"reassoc", "contract", "nsz", "arcp"}
+from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
+
 NONE, RELU, SILU, GELU = 0, 1, 2, 3
 
 
-@njit(nogil=True, cache=True, fastmath=SUMS)
+@compiled(SUMS)
 def shifted_sums(x: Any, shift: float) -> tuple[float, float]:
     """Return the sums of ``x - shift`` and of its square, in float64.
 
@@ -32,7 +31,7 @@ def shifted_sums(x: Any, shift: float) -> tuple[float, float]:
     return total, squares
 
 
-@njit(nogil=True, cache=True, fastmath=SUMS)
+@compiled(SUMS)
 def square_sum(x: Any) -> float:
     """Return the sum of squares in float64."""
     squares = 0.0
@@ -42,51 +41,60 @@ def square_sum(x: Any) -> float:
     return squares
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def from_sums(total: float, squares: float, shift: float, count: int) -> tuple[float, float]:
     """Return mean and biased variance from shifted sums."""
     offset = total / count
     return shift + offset, max(squares / count - offset * offset, 0.0)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def inverse_root(var: float, eps: float) -> float:
     """Return 1 / sqrt(var + eps), and 0 where that has no value."""
     return 1.0 / math.sqrt(var + eps) if var + eps > 0.0 else 0.0
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def add(a: Any, b: Any, out: Any) -> None:
     """Write ``a + b``."""
     for j in range(out.size):
         out[j] = a[j] + b[j]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled()
+def distance(x: Any, high: Any, low: Any) -> Any:
+    """Return x - mean, where the mean is the sum of two numbers of x's dtype.
+
+    A function of its own, so that a sum which may be reordered does not reorder this.
+    """
+    return (x - high) - low
+
+
+@compiled(EACH)
 def affine(x: Any, high: Any, low: Any, inv_std: Any, weight: Any, bias: Any, out: Any) -> None:
     """Write ``(x - mean) * inv_std * weight + bias`` with one weight per value.
 
-    The mean comes as the sum of two numbers of x's dtype, so that it has twice its digits.
+    The mean comes in two numbers of x's dtype, see :func:`distance`.
     """
     for j in range(out.size):
-        out[j] = ((x[j] - high) - low) * inv_std * weight[j] + bias[j]
+        out[j] = distance(x[j], high, low) * inv_std * weight[j] + bias[j]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(EACH)
 def affine_one(x: Any, high: Any, low: Any, scale: Any, shift: Any, out: Any) -> None:
     """Write ``(x - mean) * scale + shift`` with one scale for all values."""
     for j in range(out.size):
-        out[j] = ((x[j] - high) - low) * scale + shift
+        out[j] = distance(x[j], high, low) * scale + shift
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(EACH)
 def affine_each(x: Any, high: Any, low: Any, scale: Any, shift: Any, out: Any) -> None:
     """Write ``(x - mean) * scale + shift`` with one mean, scale and shift per value."""
     for j in range(out.size):
-        out[j] = ((x[j] - high[j]) - low[j]) * scale[j] + shift[j]
+        out[j] = distance(x[j], high[j], low[j]) * scale[j] + shift[j]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def activate(z: Any, kind: int) -> None:
     """Replace ``z`` by its activation."""
     if kind == RELU:
@@ -100,7 +108,7 @@ def activate(z: Any, kind: int) -> None:
             z[j] = z[j] * (0.5 + 0.5 * math.erf(z[j] * math.sqrt(0.5)))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def chain(dy: Any, z: Any, kind: int) -> None:
     """Replace ``z``, what went into the activation, by the gradient with respect to it."""
     if kind == RELU:
@@ -117,18 +125,18 @@ def chain(dy: Any, z: Any, kind: int) -> None:
             z[j] = dy[j] * (below + z[j] * slope)
 
 
-@njit(nogil=True, cache=True, fastmath=SUMS)
+@compiled(SUMS)
 def gradient_sums(dz: Any, x: Any, high: Any, low: Any, inv_std: Any) -> tuple[float, float]:
     """Return the sums of ``dz`` and ``dz * x_hat``: the two reductions of the backward pass."""
     total, product = 0.0, 0.0
     for j in range(x.size):
         total += np.float64(dz[j])
-        product += np.float64(dz[j]) * np.float64((x[j] - high) - low)
+        product += np.float64(dz[j]) * np.float64(distance(x[j], high, low))
     return total, product * np.float64(inv_std)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(EACH)
 def gradient_one(dz: Any, x: Any, high: Any, low: Any, a: Any, b: Any, c: Any, out: Any) -> None:
     """Write ``a * dz + b * (x - mean) + c``: dx with one weight for all values."""
     for j in range(out.size):
-        out[j] = a * dz[j] + (b * ((x[j] - high) - low) + c)
+        out[j] = a * dz[j] + (b * distance(x[j], high, low) + c)

@@ -1,0 +1,379 @@
+"""The fused kernels: values, gradients, second gradients, odd shapes, big means, empty batches."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from normcourse import kernels
+from normcourse.kernels import threads as threading
+
+pytest.importorskip("numba", reason='needs Numba (pip install "normcourse[fast]")')
+
+TOLERANCE = {torch.float64: 1e-11, torch.float32: 4e-6}
+ACTIVATIONS = {None: lambda z: z, "relu": torch.relu, "silu": F.silu, "gelu": F.gelu}
+
+
+def draw(*shape: int, seed: int, dtype: torch.dtype = torch.float64, mean: float = 0.6) -> Tensor:
+    """Return values whose mean is not 0 and whose spread is not 1."""
+    generator = torch.Generator().manual_seed(seed)
+    return (1.7 * torch.randn(*shape, generator=generator, dtype=torch.float64) + mean).to(dtype)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A kernel, what torch computes for it, a shape and those of the parameters."""
+
+    name: str
+    fused: Callable[..., Tensor]
+    torch: Callable[..., Tensor]
+    shape: tuple[int, ...]
+    parameters: tuple[tuple[int, ...], ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}-{'x'.join(map(str, self.shape))}"
+
+    @property
+    def subtracts(self) -> bool:
+        """Whether it subtracts a mean of its own."""
+        return self.name not in ("rms_norm", "inference")
+
+    def arguments(self, dtype: torch.dtype, mean: float = 0.6) -> list[Tensor]:
+        """Return x and the parameters."""
+        x = draw(*self.shape, seed=1, dtype=dtype, mean=mean)
+        return [x, *(draw(*s, seed=2 + i, dtype=dtype) for i, s in enumerate(self.parameters))]
+
+
+def _layer(width: tuple[int, ...]) -> dict[str, Callable[..., Tensor]]:
+    return {
+        "fused": lambda x, w, b, **k: kernels.layer_norm(x, width, w, b, **k),
+        "torch": lambda x, w, b, eps=1e-5: F.layer_norm(x, width, w, b, eps),
+    }
+
+
+def _rms(width: tuple[int, ...]) -> dict[str, Callable[..., Tensor]]:
+    return {
+        "fused": lambda x, w, **k: kernels.rms_norm(x, width, w, **k),
+        "torch": lambda x, w, eps=1e-5: F.rms_norm(x, width, w, eps),
+    }
+
+
+def _group(groups: int) -> dict[str, Callable[..., Tensor]]:
+    return {
+        "fused": lambda x, w, b, **k: kernels.group_norm(x, groups, w, b, **k),
+        "torch": lambda x, w, b, eps=1e-5: F.group_norm(x, groups, w, b, eps),
+    }
+
+
+_BATCH = {
+    "fused": lambda x, w, b, **k: kernels.batch_norm(x, w, b, **k)[0],
+    "torch": lambda x, w, b, eps=1e-5: F.batch_norm(x, None, None, w, b, True, eps=eps),
+}
+
+
+def _given(x: Tensor) -> tuple[Tensor, Tensor]:
+    mean = draw(x.shape[1], seed=8, dtype=x.dtype)
+    return mean, draw(x.shape[1], seed=9, dtype=x.dtype).abs() + 0.2
+
+
+_INFERENCE = {
+    "fused": lambda x, w, b, **k: kernels.batch_norm_inference(x, *_given(x), w, b, **k),
+    "torch": lambda x, w, b, eps=1e-5: F.batch_norm(x, *_given(x), w, b, False, eps=eps),
+}
+
+NORMS = [
+    Norm("layer_norm", **_layer((37,)), shape=(7, 13, 37), parameters=((37,), (37,))),
+    Norm("layer_norm", **_layer((3, 5)), shape=(2, 3, 3, 5), parameters=((3, 5), (3, 5))),
+    Norm("layer_norm", **_layer((1031,)), shape=(71, 1031), parameters=((1031,), (1031,))),
+    Norm("layer_norm", **_layer((6,)), shape=(6,), parameters=((6,), (6,))),
+    Norm("rms_norm", **_rms((37,)), shape=(7, 13, 37), parameters=((37,),)),
+    Norm("rms_norm", **_rms((1031,)), shape=(71, 1031), parameters=((1031,),)),
+    Norm("group_norm", **_group(3), shape=(5, 6, 7, 11), parameters=((6,), (6,))),
+    Norm("group_norm", **_group(2), shape=(5, 6, 3, 1), parameters=((6,), (6,))),
+    Norm("group_norm", **_group(2), shape=(5, 6), parameters=((6,), (6,))),
+    Norm("group_norm", **_group(7), shape=(1, 7, 131, 93), parameters=((7,), (7,))),
+    Norm("batch_norm", **_BATCH, shape=(5, 6, 7, 11), parameters=((6,), (6,))),
+    Norm("batch_norm", **_BATCH, shape=(43, 7), parameters=((7,), (7,))),
+    Norm("batch_norm", **_BATCH, shape=(1, 3, 5), parameters=((3,), (3,))),
+    Norm("batch_norm", **_BATCH, shape=(2003, 37), parameters=((37,), (37,))),
+    Norm("inference", **_INFERENCE, shape=(5, 6, 7, 11), parameters=((6,), (6,))),
+    Norm("inference", **_INFERENCE, shape=(43, 7), parameters=((7,), (7,))),
+]
+TINY = [
+    Norm("layer_norm", **_layer((4,)), shape=(3, 4), parameters=((4,), (4,))),
+    Norm("rms_norm", **_rms((4,)), shape=(3, 4), parameters=((4,),)),
+    Norm("group_norm", **_group(2), shape=(1, 4, 17), parameters=((4,), (4,))),
+    Norm("group_norm", **_group(2), shape=(3, 4, 1), parameters=((4,), (4,))),
+    Norm("batch_norm", **_BATCH, shape=(3, 2, 3), parameters=((2,), (2,))),
+    Norm("batch_norm", **_BATCH, shape=(4, 3), parameters=((3,), (3,))),
+    Norm("inference", **_INFERENCE, shape=(3, 2, 3), parameters=((2,), (2,))),
+    Norm("inference", **_INFERENCE, shape=(4, 3), parameters=((3,), (3,))),
+]
+EVERY = pytest.mark.parametrize("norm", NORMS, ids=str)
+FLOATS = pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
+
+
+def assert_close(actual: Tensor, expected: Tensor, dtype: torch.dtype, scale: float = 1.0) -> None:
+    """Compare with a float64 reference, in units of its largest value."""
+    actual, expected = actual.detach().double(), expected.detach().double()
+    bound = scale * TOLERANCE[dtype] * max(1.0, float(expected.abs().max()))
+    torch.testing.assert_close(actual, expected, rtol=0.0, atol=bound)
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(threading, "GRAIN", 1)  # the smallest input is shared out, too
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(1)
+
+
+@FLOATS
+@EVERY
+def test_values_and_gradients(norm: Norm, dtype: torch.dtype, threads: int) -> None:
+    mine = [one.requires_grad_() for one in norm.arguments(dtype)]
+    theirs = [one.detach().double().requires_grad_() for one in mine]
+    y, expected = norm.fused(*mine), norm.torch(*theirs)
+    assert y.dtype == dtype
+    assert y.shape == mine[0].shape
+    assert_close(y, expected, dtype)
+    dy = draw(*norm.shape, seed=20)
+    y.backward(dy.to(dtype))
+    expected.backward(dy.to(dtype).double())
+    for one, other in zip(mine, theirs, strict=True):
+        assert_close(one.grad, other.grad, dtype)
+
+
+@pytest.mark.parametrize("norm", [n for n in NORMS if n.subtracts], ids=str)
+@pytest.mark.parametrize("mean", [1e4, -3e5])
+def test_big_means_keep_their_digits(norm: Norm, mean: float) -> None:
+    """float32 data far from 0: what is lost is lost in the data, not in the kernel."""
+    mine = [one.requires_grad_() for one in norm.arguments(torch.float32, mean)]
+    theirs = [one.detach().double().requires_grad_() for one in mine]
+    y, expected = norm.fused(*mine), norm.torch(*theirs)
+    assert_close(y, expected, torch.float32)
+    dy = draw(*norm.shape, seed=20).float()
+    y.backward(dy)
+    expected.backward(dy.double())
+    for one, other in zip(mine, theirs, strict=True):
+        assert_close(one.grad, other.grad, torch.float32)
+
+
+def test_an_outlier_in_front_does_not_spoil_the_variance() -> None:
+    """The shift is the first value; even the worst one costs log2(n) bits of 53."""
+    x = draw(1, 4000, seed=1, dtype=torch.float32)
+    x[0, 0] = 1e7
+    expected = F.layer_norm(x.double(), (4000,))
+    assert_close(kernels.layer_norm(x, (4000,)), expected, torch.float32)
+    assert_close(kernels.batch_norm(x.T)[0], expected.T, torch.float32)
+
+
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+@pytest.mark.parametrize("norm", TINY, ids=str)
+def test_first_and_second_gradients(norm: Norm, activation: str | None) -> None:
+    arguments = [one.requires_grad_() for one in norm.arguments(torch.float64)]
+
+    def call(*tensors: Tensor) -> Tensor:
+        return norm.fused(*tensors, activation=activation)
+
+    assert torch.autograd.gradcheck(call, arguments)
+    assert torch.autograd.gradgradcheck(call, arguments)
+
+
+@FLOATS
+@EVERY
+@pytest.mark.parametrize("activation", ["relu", "silu", "gelu"])
+def test_activations(norm: Norm, activation: str, dtype: torch.dtype) -> None:
+    mine = [one.requires_grad_() for one in norm.arguments(dtype)]
+    theirs = [one.detach().double().requires_grad_() for one in mine]
+    y = norm.fused(*mine, activation=activation)
+    expected = ACTIVATIONS[activation](norm.torch(*theirs))
+    assert_close(y, expected, dtype)
+    dy = draw(*norm.shape, seed=20)
+    y.backward(dy.to(dtype))
+    expected.backward(dy.to(dtype).double())
+    for one, other in zip(mine, theirs, strict=True):
+        assert_close(one.grad, other.grad, dtype, scale=2)
+
+
+ADDING = {
+    "add_layer_norm": (kernels.add_layer_norm, F.layer_norm, 2),
+    "add_rms_norm": (kernels.add_rms_norm, F.rms_norm, 1),
+}
+USES = {"both": (1.0, 1.0), "y alone": (1.0, None), "total alone": (None, 1.0)}
+
+
+@FLOATS
+@pytest.mark.parametrize("uses", USES.values(), ids=USES)
+@pytest.mark.parametrize(("fused", "norm", "count"), ADDING.values(), ids=ADDING)
+def test_residual_add(
+    fused: Callable[..., tuple[Tensor, Tensor]],
+    norm: Callable[..., Tensor],
+    count: int,
+    uses: tuple[float | None, float | None],
+    dtype: torch.dtype,
+) -> None:
+    shapes = [(5, 7, 37), (5, 7, 37), *[(37,)] * count]
+    mine = [draw(*s, seed=i, dtype=dtype).requires_grad_() for i, s in enumerate(shapes)]
+    theirs = [one.detach().double().requires_grad_() for one in mine]
+    outputs = fused(*mine[:2], (37,), *mine[2:], eps=1e-5)
+    total = theirs[0] + theirs[1]
+    expected = norm(total, (37,), *theirs[2:], eps=1e-5), total
+    upstream = [None if use is None else draw(5, 7, 37, seed=30) for use in uses]
+    for y, reference in zip(outputs, expected, strict=True):
+        assert_close(y, reference, dtype)
+    loss, reference = (
+        sum((y.double() * dy).sum() for y, dy in zip(ys, upstream, strict=True) if dy is not None)
+        for ys in (outputs, expected)
+    )
+    loss.backward()
+    reference.backward()
+    for one, other in zip(mine, theirs, strict=True):
+        found = torch.zeros_like(one) if one.grad is None else one.grad
+        assert_close(found, torch.zeros_like(other) if other.grad is None else other.grad, dtype)
+
+
+@pytest.mark.parametrize(("fused", "norm", "count"), ADDING.values(), ids=ADDING)
+def test_residual_add_first_and_second_gradients(
+    fused: Callable[..., tuple[Tensor, Tensor]], norm: object, count: int
+) -> None:
+    shapes = [(3, 4), (3, 4), *[(4,)] * count]
+    arguments = [draw(*s, seed=i).requires_grad_() for i, s in enumerate(shapes)]
+
+    def call(x: Tensor, residual: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+        return fused(x, residual, (4,), *parameters)
+
+    assert torch.autograd.gradcheck(call, arguments)
+    assert torch.autograd.gradgradcheck(call, arguments)
+
+
+EMPTY = {
+    "no rows": lambda x: kernels.layer_norm(x, (4,)),
+    "no rows, rms": lambda x: kernels.rms_norm(x, (4,)),
+    "group norm": lambda x: kernels.group_norm(x, 2),
+    "batch norm": lambda x: kernels.batch_norm(x)[0],
+}
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (0, 4, 4), (3, 4, 0, 4)], ids=str)
+@pytest.mark.parametrize("call", EMPTY.values(), ids=EMPTY)
+def test_empty_batches(call: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> None:
+    x = torch.zeros(shape, requires_grad=True)
+    y = call(x)
+    y.backward(torch.zeros(shape))
+    assert y.shape == x.grad.shape == shape
+
+
+def test_parameters_of_an_empty_batch_get_gradient_zero() -> None:
+    weight = torch.ones(4, requires_grad=True)
+    kernels.layer_norm(torch.zeros(0, 4), (4,), weight).sum().backward()
+    assert weight.grad.tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+@EVERY
+def test_half_precision_is_computed_in_float32(norm: Norm, kind: str) -> None:
+    dtype = getattr(torch, kind)
+    arguments = [one.to(dtype).requires_grad_() for one in norm.arguments(torch.float64)]
+    expected = norm.torch(*(one.detach().double() for one in arguments))
+    y = norm.fused(*arguments)
+    assert y.dtype == dtype
+    torch.testing.assert_close(y.double(), expected, rtol=1e-2, atol=1e-2)
+    y.sum().backward()
+    assert all(one.grad.dtype == dtype for one in arguments)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4, 6), (2, 5, 3, 4, 2)], ids=str)
+def test_channels_last_stays(shape: tuple[int, ...]) -> None:
+    memory = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
+    x = draw(*shape, seed=1).contiguous(memory_format=memory).requires_grad_()
+    expected = F.batch_norm(x, None, None, training=True)
+    for y in (kernels.batch_norm(x)[0], kernels.group_norm(x, 1)):
+        assert y.is_contiguous(memory_format=memory)
+    torch.testing.assert_close(kernels.batch_norm(x)[0], expected)
+    torch.testing.assert_close(kernels.group_norm(x, 5), F.group_norm(x, 5))
+
+
+def test_any_strides_are_taken() -> None:
+    x = draw(6, 5, 4, seed=1).transpose(0, 2)[:, 1:]
+    torch.testing.assert_close(kernels.layer_norm(x, (6,)), F.layer_norm(x, (6,)))
+    torch.testing.assert_close(kernels.group_norm(x, 2), F.group_norm(x, 2))
+    torch.testing.assert_close(kernels.batch_norm(x)[0], F.batch_norm(x, None, None, training=True))
+
+
+@pytest.mark.parametrize("size", [3, 20], ids=["rows", "segments"])
+def test_constant_values_without_eps_give_the_bias(size: int) -> None:
+    x = torch.full((2, 4, size), 3.0, requires_grad=True)
+    bias = torch.arange(4.0)
+    for y in (
+        kernels.group_norm(x, 2, None, bias, eps=0.0),
+        kernels.batch_norm(x, None, bias, eps=0.0)[0],
+    ):
+        assert torch.equal(y, bias[:, None].expand(2, 4, size))
+        y.backward(torch.ones_like(y))
+        assert torch.equal(x.grad, torch.zeros_like(x))
+
+
+def test_nan_stays_in_its_row() -> None:
+    x = draw(3, 40, seed=1)
+    x[1, 7] = torch.nan
+    y = kernels.layer_norm(x, (40,), activation="relu")
+    assert y[1].isnan().all()
+    assert not y[[0, 2]].isnan().any()
+
+
+def test_the_moments_of_the_batch_come_along() -> None:
+    x = draw(5, 3, 4, 7, seed=1, dtype=torch.float32, mean=1e4)
+    _, mean, var = kernels.batch_norm(x)
+    torch.testing.assert_close(mean, x.double().mean((0, 2, 3)).float(), rtol=1e-7, atol=0)
+    expected = x.double().var((0, 2, 3), correction=0).float()
+    torch.testing.assert_close(var, expected, rtol=1e-6, atol=0)
+
+
+def test_inputs_are_not_changed() -> None:
+    for norm in NORMS:
+        arguments = norm.arguments(torch.float32)
+        before = [one.clone() for one in arguments]
+        norm.fused(*arguments)
+        assert all(map(torch.equal, arguments, before))
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_large_results_go_past_the_caches(streamed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same values either way, for starts and ends of rows that are on no line of the cache."""
+    from normcourse.kernels.cpu import engine
+
+    monkeypatch.setattr(engine, "STREAM_FROM", 0 if streamed else 2**60)
+    for norm, dtype in itertools.product(NORMS, TOLERANCE):
+        mine = [one.requires_grad_() for one in norm.arguments(dtype)]
+        theirs = [one.detach().double().requires_grad_() for one in mine]
+        y, expected = norm.fused(*mine), norm.torch(*theirs)
+        assert_close(y, expected, dtype)
+        dy = draw(*norm.shape, seed=20).to(dtype)
+        y.backward(dy)
+        expected.backward(dy.double())
+        assert_close(mine[0].grad, theirs[0].grad, dtype)
+
+
+class TestErrors:
+    def test_an_unknown_activation(self) -> None:
+        with pytest.raises(ValueError, match="activation: expected one of None, 'relu'"):
+            kernels.layer_norm(torch.zeros(2, 3), (3,), activation="tanh")
+
+    def test_another_shape(self) -> None:
+        with pytest.raises(ValueError, match=r"x: expected shape \(\*, 4\), got \(2, 3\)"):
+            kernels.layer_norm(torch.zeros(2, 3), (4,))
+
+    def test_a_residual_of_another_shape(self) -> None:
+        with pytest.raises(ValueError, match=r"residual: expected \(2, 3\) of torch.float32"):
+            kernels.add_rms_norm(torch.zeros(2, 3), torch.zeros(3), (3,))
+
+    def test_groups_that_do_not_divide(self) -> None:
+        with pytest.raises(ValueError, match="num_groups: expected a divisor of 3 channels, got 2"):
+            kernels.group_norm(torch.zeros(2, 3), 2)
