@@ -206,12 +206,26 @@ def _standardize_variant(
     x: Any,
     eps: float | None = None,
     *,
-    axis: tuple[int, ...] = (0,),
+    axis: tuple[int, ...] | str = (0,),
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
     **faults: Any,
 ) -> Any:
-    eps = default_eps if eps is None else eps
+    eps = _eps(eps, default_eps, fixed_eps)
+    axis = _axis(axis, x)
     return normalize_backward(dx_hat, x, None, eps, axis=axis, channel_axis=1, **faults)[0]
+
+
+def _eps(eps: float | None, default: float, fixed: float | None) -> float:
+    given = default if eps is None else eps
+    return given if fixed is None else fixed
+
+
+def _axis(axis: tuple[int, ...] | str, x: Any) -> tuple[int, ...]:
+    """Return the axis, or the one that comparing lengths would suggest."""
+    if not isinstance(axis, str):
+        return axis
+    return (1,) if x.shape[0] == x.shape[1] else (0,)
 
 
 def _standardize_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -226,7 +240,7 @@ def _standardize_cases(rng: np.random.Generator) -> Iterator[Case]:
         "2, 4, 6, 8 and a gradient at the first alone",
         {"dx_hat": np.array([[1.0], [0.0], [0.0], [0.0]]), "x": column, "eps": 0.0},
     )
-    yield Case("five examples, three features", {**inputs(5, 3), "eps": 1e-5})
+    yield Case("five examples, three features", {**inputs(5, 3), "eps": 0.1})
     yield Case("small spread and a large eps", {**inputs(6, 4, 0.4), "eps": 0.3})
     yield Case("eps left to its default", inputs(6, 2, 2e-3), about="The default of eps is 1e-5.")
     yield Case("as many examples as features", {**inputs(4, 4), "eps": 1e-3})
@@ -293,6 +307,21 @@ _AXES = (
         "number of examples.",
         {"count_over": (1,)},
     ),
+    Mistake(
+        "axis_guessed",
+        "Your axis depends on which sizes are equal: it is wrong where N = D. Pool axis 0, "
+        "whatever the sizes.",
+        {"axis": "guess"},
+    ),
+)
+
+_EPS = (
+    Mistake(
+        "eps_fixed",
+        "You use 1e-5 whatever eps is. Use the argument.",
+        {"fixed_eps": 1e-5},
+    ),
+    *default_eps_mistakes(),
 )
 
 _STANDARDIZE_BACKWARD = Exercise(
@@ -323,7 +352,7 @@ _STANDARDIZE_BACKWARD = Exercise(
     mistakes=(
         *_AXES,
         *statistics_gradient_mistakes("BatchNorm", "the batch"),
-        *default_eps_mistakes(),
+        *_EPS,
     ),
     notebook=_NOTEBOOK,
 )
@@ -343,12 +372,13 @@ def _backward_variant(
     gamma: Any,
     eps: float | None = None,
     *,
-    axis: tuple[int, ...] = (0,),
+    axis: tuple[int, ...] | str = (0,),
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
     **faults: Any,
 ) -> Any:
-    eps = default_eps if eps is None else eps
-    return normalize_backward(dy, x, gamma, eps, axis=axis, channel_axis=1, **faults)
+    eps = _eps(eps, default_eps, fixed_eps)
+    return normalize_backward(dy, x, gamma, eps, axis=_axis(axis, x), channel_axis=1, **faults)
 
 
 def _backward_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -363,9 +393,9 @@ def _backward_cases(rng: np.random.Generator) -> Iterator[Case]:
     dy = np.array([[1.0, 0.0], [0.0, 2.0], [0.0, -1.0], [0.0, 0.0]])
     yield Case(
         "four examples, two features",
-        {"dy": dy, "x": x, "gamma": np.array([2.0, 3.0]), "eps": 1e-5},
+        {"dy": dy, "x": x, "gamma": np.array([2.0, 3.0]), "eps": 0.0},
     )
-    yield Case("gammas of both signs", {**inputs(5, 3), "eps": 1e-5})
+    yield Case("gammas of both signs", {**inputs(5, 3), "eps": 0.1})
     yield Case("small spread and a large eps", {**inputs(6, 4, 0.4), "eps": 0.3})
     yield Case("eps left to its default", inputs(6, 2, 2e-3), about="The default of eps is 1e-5.")
     yield Case("as many examples as features", {**inputs(4, 4), "eps": 1e-3})
@@ -442,7 +472,7 @@ _BATCH_NORM_BACKWARD = Exercise(
             {"shared_over": (1,)},
             section=_AFFINE_SECTION,
         ),
-        *default_eps_mistakes(),
+        *_EPS,
         Mistake(
             "changes_dy",
             "Your function changes its argument dy.",
@@ -466,10 +496,11 @@ def _nchw_variant(
     *,
     axis: tuple[int, ...] = (0, 2, 3),
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
     flatten: str = "",
     **faults: Any,
 ) -> Any:
-    eps = default_eps if eps is None else eps
+    eps = _eps(eps, default_eps, fixed_eps)
     if not flatten:
         return normalize_backward(dy, x, gamma, eps, axis=axis, channel_axis=1, **faults)
     # Reshaped without a transpose: rows mix channels and positions.
@@ -497,9 +528,9 @@ def _nchw_cases(rng: np.random.Generator) -> Iterator[Case]:
     dy = np.array([[[[1.0], [0.0]], [[0.0], [2.0]]], [[[0.0], [-1.0]], [[3.0], [0.0]]]])
     yield Case(
         "two images of 2 × 1 pixels, two channels",
-        {"dy": dy, "x": x, "gamma": np.array([2.0, 3.0]), "eps": 1e-5},
+        {"dy": dy, "x": x, "gamma": np.array([2.0, 3.0]), "eps": 0.0},
     )
-    yield Case("gammas of both signs", {**inputs((4, 3, 2, 5)), "eps": 1e-5})
+    yield Case("gammas of both signs", {**inputs((4, 3, 2, 5)), "eps": 0.1})
     yield Case("small spread and a large eps", {**inputs((3, 2, 4, 5), 0.4), "eps": 0.3})
     yield Case(
         "eps left to its default",
@@ -546,6 +577,7 @@ def _changes_dy_maps(dy: Any, x: Any, gamma: Any, eps: float = 1e-5) -> Any:
     return _nchw_variant(dy, x, np.ones_like(gamma), eps)[0], dgamma, dbeta
 
 
+_NO_AXES = {"axis": (0, 2, 3), "count_over": None, "shared_over": None}  # rows have two axes alone
 _NCHW_MISTAKES = (
     Mistake(
         "per_image",
@@ -585,13 +617,13 @@ _NCHW_MISTAKES = (
         "reshape_rows",
         "You reshape to (-1, C) without moving the channels last, so rows mix channels and "
         "pixels. Transpose to (N, H, W, C) first, or sum over axes (0, 2, 3) directly.",
-        {"flatten": "rows"},
+        {"flatten": "rows", **_NO_AXES},
     ),
     Mistake(
         "reshape_columns",
         "You reshape to (C, -1) without moving the channels first, so a row mixes images and "
         "channels. Transpose to (C, N, H, W) first, or sum over axes (0, 2, 3) directly.",
-        {"flatten": "columns"},
+        {"flatten": "columns", **_NO_AXES},
     ),
     Mistake(
         "parameters_per_pixel",
@@ -641,7 +673,7 @@ _BATCH_NORM_BACKWARD_NCHW = Exercise(
         *_NCHW_MISTAKES,
         *statistics_gradient_mistakes("BatchNorm", "batch and pixels"),
         *parameter_gradient_mistakes("batch and pixels"),
-        *default_eps_mistakes(),
+        *_EPS,
         Mistake(
             "changes_dy",
             "Your function changes its argument dy.",
@@ -670,10 +702,11 @@ def _linear_variant(
     eps: float | None = None,
     *,
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
     axis: tuple[int, ...] = (0,),
     **faults: Any,
 ) -> Any:
-    eps = default_eps if eps is None else eps
+    eps = _eps(eps, default_eps, fixed_eps)
     dz, dgamma, dbeta = normalize_backward(
         dy, x @ weight, gamma, eps, axis=axis, channel_axis=1, **faults
     )
@@ -695,12 +728,12 @@ def _linear_cases(rng: np.random.Generator) -> Iterator[Case]:
         {
             "dy": np.array([[1.0], [0.0], [0.0], [0.0]]),
             "x": x,
-            "weight": np.array([[1.0], [2.0]]),
+            "weight": np.array([[1.0], [-1.0]]),
             "gamma": np.array([2.0]),
-            "eps": 1e-5,
+            "eps": 0.1,
         },
     )
-    yield Case("three units", {**inputs(6, 4, 3), "eps": 1e-5})
+    yield Case("three units", {**inputs(6, 4, 3), "eps": 0.1})
     yield Case("small weights and a large eps", {**inputs(7, 3, 2, 0.3), "eps": 0.3})
     yield Case(
         "eps left to its default", inputs(6, 2, 4, 2e-3), about="The default of eps is 1e-5."
@@ -768,7 +801,7 @@ _NORMALIZED_LINEAR_BACKWARD = Exercise(
         ),
         *_given_fault_named(statistics_gradient_mistakes("BatchNorm", "the batch")),
         *parameter_gradient_mistakes("the batch"),
-        *default_eps_mistakes(),
+        *_EPS,
     ),
     notebook=_NOTEBOOK,
 )

@@ -65,9 +65,10 @@ def _candidates(exercise: Exercise, failing: Attempt) -> Iterator[tuple[Mistake,
 def _may_give(one: set[str] | None, other: set[str] | None, wrong: set[str] | None) -> bool:
     """Say whether two mistakes may together spoil just these outputs; None is not known.
 
-    What one of them touches alone stays wrong; what both touch they may put right.
+    What one of them touches alone stays wrong; what both touch they may put right. Two that touch
+    nothing here may still do so together: another eps, and eps at another place.
     """
-    if one is None or other is None:
+    if one is None or other is None or not one | other:
         return True
     return wrong is not None and one ^ other <= wrong <= one | other
 

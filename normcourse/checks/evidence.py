@@ -57,7 +57,7 @@ def _of_output(attempt: Attempt, name: str, want: Any, have: Any, tolerance: flo
         sentence = fact(name, want, have, tolerance)
         if sentence:
             return [sentence]
-    found = _pooled_axes(attempt, name, want, have)
+    found = _pooled_axes(attempt, name, want, have) or _gradient_sum(name, want, have)
     sliced = _slices(name, want, have, tolerance)
     share = int((np.abs(have - want) <= tolerance).sum())
     return [*found, *([sliced] if sliced else [f"{share} of {want.size} values are right"])]
@@ -72,7 +72,8 @@ def _factor(name: str, want: Any, have: Any, tolerance: float) -> str:
         return ""
     if abs(factor + 1) < 1e-9:
         return f"{name} is right but for its sign"
-    return f"every value of {name} is {factor:.4g} times the expected one"
+    near_one = f"{factor:.4g}" == "1"
+    return f"every value of {name} is {factor:.{8 if near_one else 4}g} times the expected one"
 
 
 def _offset(name: str, want: Any, have: Any, tolerance: float) -> str:
@@ -130,6 +131,27 @@ def _pooled_axes(attempt: Attempt, name: str, want: Any, have: Any) -> list[str]
             f"{spread:.4g} on average, expected {wanted:.4g}"
         ]
     return []
+
+
+def _gradient_sum(name: str, want: Any, have: Any) -> list[str]:
+    """Say whether dx adds up to 0 where it should: the mean takes a common shift of x out."""
+    should, does = _zero_mean_axes(want), _zero_mean_axes(have)
+    if name != "dx" or not should:
+        return []
+    if not does:
+        return [
+            f"{name} does not add up to 0 over {_axes(should)}, as it must where x can be shifted "
+            f"without effect: look at the path through the mean"
+        ]
+    if does != should:
+        return [
+            f"{name} adds up to 0 over {_axes(does)}, expected over {_axes(should)}: the means "
+            f"pool the wrong axes"
+        ]
+    return [
+        f"{name} adds up to 0 over {_axes(should)} as it should: look at the path through the "
+        f"variance, and at the factors"
+    ]
 
 
 def _without_affine(inputs: dict[str, Any], values: Any) -> Any:

@@ -212,7 +212,7 @@ _GRADIENT_CHANGE = Exercise(
             "difference_of_norms",
             "You compare the norms of the gradients. A gradient may turn and keep its norm: take "
             "the norm of the difference.",
-            {"between": "norms"},
+            {"between": "norms", "norm": "l2"},
         ),
         Mistake(
             "from_the_first",
