@@ -66,7 +66,8 @@ def ours(given: Path, out: Path, jobs: int, *words: str) -> float:
 
 def _seconds(command: list[str], folder: Path | None = None) -> float:
     begun = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    own = {**os.environ, "PATH": f"{Path(command[0]).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=own)
     seconds = time.perf_counter() - begun
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command[:4])}: {done.stderr[-2000:]}")
@@ -99,8 +100,12 @@ def _notebook(answer: str, *more: dict[str, Any]) -> str:
 def _cell(source: str, **nbgrader: Any) -> dict[str, Any]:
     metadata = {"nbgrader": {"schema_version": 3, **nbgrader}} if nbgrader else {}
     return {
-        "cell_type": "code", "id": f"c{zlib.crc32(source.encode())}", "metadata": metadata,
-        "execution_count": None, "outputs": [], "source": source,
+        "cell_type": "code",
+        "id": f"c{zlib.crc32(source.encode())}",
+        "metadata": metadata,
+        "execution_count": None,
+        "outputs": [],
+        "source": source,
     }
 
 
@@ -196,6 +201,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         for jobs in arguments.jobs:
             seconds = ours_on_one_exercise(root / f"few{jobs}", few, jobs)
             figures[f"one exercise, {few} notebooks, {jobs} jobs, s"] = round(seconds, 2)
+            print(f"one exercise, {jobs} jobs: {seconds:.1f} s", file=sys.stderr)
         for name, grader, python in (
             ("otter-grader", otter, arguments.otter),
             ("nbgrader", nbgrader, arguments.nbgrader),

@@ -17,7 +17,10 @@ from pathlib import Path
 
 RUNTIMES = {"numpy": ("numpy",), "torch": ("numpy", "torch")}
 _LOADED = ("numpy", "numpy.random", "numpy.linalg", "numpy.fft")
-PRELOAD = {"numpy": _LOADED, "torch": (*_LOADED, "torch", "normcourse.checks.torch.probes")}
+PRELOAD = {
+    "numpy": _LOADED,
+    "torch": (*_LOADED, "torch", "torch._dynamo", "normcourse.checks.torch.probes"),
+}
 _NAME = re.compile(r"^[A-Za-z0-9._-]+")
 
 

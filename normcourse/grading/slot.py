@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import resource
 import subprocess
 import sys
 import threading
@@ -79,6 +78,8 @@ def main() -> None:
 
 def _bound_memory() -> None:
     """Bound what reading a hostile file may cost this process: it fails, the machine does not."""
+    import resource  # not on Windows, where there is no sandbox either
+
     with open("/proc/self/statm", encoding="ascii") as file:
         mapped = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     _, hard = resource.getrlimit(resource.RLIMIT_AS)

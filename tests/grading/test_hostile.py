@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -43,8 +42,8 @@ def test_attack_gains_nothing_and_leaves_nothing(
     after = judge(RIGHT)
     assert after.outcome == "passed", after
     assert not any("second time" in note for note in after.notes)
-    # bubblewrap, its reaper and the warm process
-    assert len(children(os.getpid())) <= 3
+    sandbox = boxes.get("numpy")._process.pid
+    assert len(children(sandbox)) == 2  # its first process and the warm one, nothing else
 
 
 def _holds_no_secret(text: str) -> None:

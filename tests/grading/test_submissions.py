@@ -318,7 +318,18 @@ def test_forbidden_routes_are_named(judge: Judge) -> None:
     assert judge(unused).outcome == "passed"
 
 
-# --- fuzz: ten seconds here; REPORT says what the long run found ----------------------------------
+def test_a_layer_from_scratch_is_not_the_librarys(judge: Judge) -> None:
+    """Found by reading the code, so that no PyTorch is needed here."""
+    for call in ("nn.BatchNorm2d(c)", "nn.functional.batch_norm", "torch.batch_norm"):
+        code = "import torch\nfrom torch import nn\nclass BatchNorm(nn.Module):\n"
+        code += f"    def __init__(self, c):\n        super().__init__()\n        self.f = {call}\n"
+        verdict = judge(code, "BatchNorm")
+        assert verdict.outcome == "failed", call
+        assert verdict.feedback is not None
+        assert "normalization layers" in verdict.feedback.message
+
+
+# --- fuzz: seconds here; NORMCOURSE_FUZZ=1000000 for a long run ----------
 
 _words = st.text(alphabet=string.printable + "äéλ\ud800\0\u202e", max_size=40)
 _json = st.recursive(
