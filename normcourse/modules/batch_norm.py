@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from normcourse import kernels
+from normcourse.modules._backend import check_backend, runs_fused, shown
 from normcourse.modules._channel_norm import ChannelNorm
 from normcourse.modules._statistics import (
     centered_moments,
@@ -31,6 +33,7 @@ class BatchNorm(ChannelNorm):
         bias: False learns no ``bias``.
         track_running_stats: keep ``running_mean`` and ``running_var``; without them inference
             uses the statistics of its own batch.
+        backend: "torch", or "fused" for one kernel of :mod:`normcourse.kernels` where there is one.
 
     Shape:
         (N, C, *) in, the same out; memory format and dtype are kept.
@@ -59,9 +62,32 @@ class BatchNorm(ChannelNorm):
         0.0
     """
 
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        *,
+        affine: bool = True,
+        bias: bool = True,
+        track_running_stats: bool = True,
+        backend: str = "torch",
+    ) -> None:
+        super().__init__(
+            num_features,
+            eps,
+            momentum,
+            affine=affine,
+            bias=bias,
+            track_running_stats=track_running_stats,
+        )
+        self.backend = check_backend(backend)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized batch; in training mode move the running statistics."""
         check_channels(x, self.num_features)
+        if runs_fused(self.backend):
+            return self._fused(x)
         work = x.to(working_dtype(x))
         if self._uses_batch:
             self._check_count(x)
@@ -69,6 +95,19 @@ class BatchNorm(ChannelNorm):
         else:
             x_hat = self._normalize_by_running(work)
         return self._scale_and_shift(x_hat).to(x.dtype)
+
+    def _fused(self, x: Tensor) -> Tensor:
+        """Do all of it in one kernel."""
+        weight, bias, eps = self.weight, self.bias, self.eps
+        if not self._uses_batch:
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            given = self.running_mean, self.running_var
+            return kernels.batch_norm_inference(x, *given, weight, bias, eps=eps)
+        self._check_count(x)
+        y, mean, var = kernels.batch_norm(x, weight, bias, eps=eps)
+        self._track(mean, var, x.numel() // self.num_features)
+        return y
 
     def _normalize_by_batch(self, x: Tensor) -> Tensor:
         """Standardize with the moments of this batch and remember them."""
@@ -111,6 +150,10 @@ class BatchNorm(ChannelNorm):
         assert self.num_batches_tracked is not None
         assert self.running_mean is not None
         return 1 / self.num_batches_tracked.to(self.running_mean.dtype)
+
+    def extra_repr(self) -> str:
+        """Return the options, for print(model)."""
+        return super().extra_repr() + shown(self.backend)
 
     def _check_count(self, x: Tensor) -> None:
         """Raise where one value would be its own mean."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from normcourse import kernels
+from normcourse.modules._backend import check_backend, runs_fused, shown
 from normcourse.modules._statistics import affine, per_channel, standardize, working_dtype
 from normcourse.modules._validate import check_channels, check_eps, check_size
 
@@ -25,6 +27,7 @@ class GroupNorm(nn.Module):
         eps: added to the variance inside the root.
         affine: learn ``weight`` and ``bias``, each of shape (C,).
         bias: False learns no ``bias``.
+        backend: "torch", or "fused" for one kernel of :mod:`normcourse.kernels` where there is one.
 
     Shape:
         (N, C, *) in, the same out; memory format and dtype are kept.
@@ -59,8 +62,10 @@ class GroupNorm(nn.Module):
         *,
         affine: bool = True,
         bias: bool = True,
+        backend: str = "torch",
     ) -> None:
         super().__init__()
+        self.backend = check_backend(backend)
         self.num_groups = check_size(num_groups, "num_groups")
         self.num_channels = check_size(num_channels, "num_channels")
         if num_channels % num_groups:
@@ -82,6 +87,8 @@ class GroupNorm(nn.Module):
                 f"x: expected more than 1 value per group, got shape {tuple(x.shape)} with "
                 f"{self.num_groups} groups. Its variance is 0: choose fewer groups."
             )
+        if runs_fused(self.backend):
+            return kernels.group_norm(x, self.num_groups, self.weight, self.bias, eps=self.eps)
         work = x.to(working_dtype(x))
         groups = torch.unflatten(work, 1, (self.num_groups, -1))  # (N, G, C / G, *)
         x_hat = standardize(groups, range(2, groups.ndim), self.eps).flatten(1, 2)  # (N, C, *)
@@ -90,4 +97,7 @@ class GroupNorm(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the options, for print(model)."""
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+            f"{shown(self.backend)}"
+        )

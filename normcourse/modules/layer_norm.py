@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from normcourse import kernels
+from normcourse.modules._backend import check_backend, runs_fused, shown
 from normcourse.modules._statistics import affine, standardize, working_dtype
 from normcourse.modules._validate import check_eps, check_trailing, trailing_shape
 
@@ -24,6 +26,7 @@ class LayerNorm(nn.Module):
         eps: added to the variance inside the root.
         elementwise_affine: learn ``weight`` and ``bias``, each of shape ``normalized_shape``.
         bias: False learns no ``bias``.
+        backend: "torch", or "fused" for one kernel of :mod:`normcourse.kernels` where there is one.
 
     Shape:
         (*, normalized_shape) in, the same out; dtype is kept.
@@ -57,8 +60,10 @@ class LayerNorm(nn.Module):
         *,
         elementwise_affine: bool = True,
         bias: bool = True,
+        backend: str = "torch",
     ) -> None:
         super().__init__()
+        self.backend = check_backend(backend)
         self.normalized_shape = trailing_shape(normalized_shape)
         self.eps, self.elementwise_affine = check_eps(eps), elementwise_affine
         ones, zeros = torch.ones(self.normalized_shape), torch.zeros(self.normalized_shape)
@@ -70,6 +75,9 @@ class LayerNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized input; the same in both modes."""
         check_trailing(x, self.normalized_shape)
+        if runs_fused(self.backend):
+            shape, weight, bias = self.normalized_shape, self.weight, self.bias
+            return kernels.layer_norm(x, shape, weight, bias, eps=self.eps)
         work = x.to(working_dtype(x))
         dim = range(x.ndim - len(self.normalized_shape), x.ndim)
         x_hat = standardize(work, dim, self.eps)
@@ -80,4 +88,5 @@ class LayerNorm(nn.Module):
         return (
             f"{self.normalized_shape}, eps={self.eps}, "
             f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
+            f"{shown(self.backend)}"
         )

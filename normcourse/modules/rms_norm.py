@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from normcourse import kernels
+from normcourse.modules._backend import check_backend, runs_fused, shown
 from normcourse.modules._statistics import affine, inverse_std, working_dtype
 from normcourse.modules._validate import check_eps, check_trailing, trailing_shape
 
@@ -23,6 +25,7 @@ class RMSNorm(nn.Module):
         normalized_shape: sizes of the normalized trailing axes; a number is one axis.
         eps: added to the mean square inside the root; None is the machine epsilon of x's dtype.
         elementwise_affine: learn ``weight`` of shape ``normalized_shape``.
+        backend: "torch", or "fused" for one kernel of :mod:`normcourse.kernels` where there is one.
 
     Shape:
         (*, normalized_shape) in, the same out; dtype is kept.
@@ -53,8 +56,10 @@ class RMSNorm(nn.Module):
         eps: float | None = 1e-5,
         *,
         elementwise_affine: bool = True,
+        backend: str = "torch",
     ) -> None:
         super().__init__()
+        self.backend = check_backend(backend)
         self.normalized_shape = trailing_shape(normalized_shape)
         self.eps = None if eps is None else check_eps(eps)
         self.elementwise_affine = elementwise_affine
@@ -64,14 +69,17 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalized input; the same in both modes."""
         check_trailing(x, self.normalized_shape)
+        eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
+        if runs_fused(self.backend):
+            return kernels.rms_norm(x, self.normalized_shape, self.weight, eps=eps)
         work = x.to(working_dtype(x))
         dim = tuple(range(x.ndim - len(self.normalized_shape), x.ndim))
         mean_square = work.square().mean(dim, keepdim=True)
-        eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
         return affine(work * inverse_std(mean_square, eps), self.weight, None).to(x.dtype)
 
     def extra_repr(self) -> str:
         """Return the options, for print(model)."""
         return (
-            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+            f"{self.normalized_shape}, eps={self.eps}, "
+            f"elementwise_affine={self.elementwise_affine}{shown(self.backend)}"
         )
