@@ -64,7 +64,11 @@ def test_what_the_filter_lets_through(architecture: str) -> None:
         "ioctl": (1, 0x5401),
     }
     denied = {
-        "clone": (17,), "kill": (-1,), "tgkill": (1,), "prctl": (22,), "prlimit64": (1,),
+        "clone": (17,),
+        "kill": (-1,),
+        "tgkill": (1,),
+        "prctl": (22,),
+        "prlimit64": (1,),
         "ioctl": (1, 0x5412),  # puts characters into a terminal's input
     }
     for name, arguments in allowed.items():
