@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,32 @@ def add_assets(app: Sphinx) -> None:
     app.config.html_static_path.append(str(ASSETS))
     app.add_css_file("normcourse.css")
     app.add_js_file("normcourse.js", type="module")
+
+
+def name_toggles(sidebar: str) -> str:
+    """Name the toggles of the sidebar, which the theme leaves without text, by their page.
+
+    >>> name_toggles('<a href="e.html">Exercises</a><details><summary>')
+    '<a href="e.html">Exercises</a><details><summary aria-label="Pages of: Exercises">'
+    """
+
+    def named(match: re.Match[str]) -> str:
+        title = html.escape(html.unescape(re.sub(r"<[^>]*>", "", match["title"])).strip())
+        return f'{match["before"]}<summary aria-label="Pages of: {title}">'
+
+    toggle = r"(?P<before><a [^>]*>(?P<title>(?:(?!</a>).)*)</a><details[^>]*>)<summary>"
+    return re.sub(toggle, named, sidebar, flags=re.DOTALL)
+
+
+def name_sidebar(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Let the theme's list of pages pass through ``name_toggles``."""
+    listed = context.get("generate_toctree_html")
+    if listed:
+        context["generate_toctree_html"] = lambda *args, **words: name_toggles(
+            str(listed(*args, **words))
+        )
 
 
 def mark_opening(app: Sphinx, doctree: nodes.document) -> None:
@@ -135,6 +162,7 @@ def register(app: Sphinx) -> None:
     app.connect("config-inited", repository_buttons)
     app.connect("doctree-read", mark_opening)
     app.connect("html-page-context", describe)
+    app.connect("html-page-context", name_sidebar, priority=900)  # after the theme's functions
     app.connect("build-finished", write_front_door, priority=400)  # before sphinx-external-toc's
     app.connect("doctree-read", drop_test_markers)
     app.connect("builder-inited", add_assets)

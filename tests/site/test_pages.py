@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from normcourse.site.pages import repository_buttons
+from normcourse.site.pages import name_toggles, repository_buttons
 
 from .conftest import EXERCISE, Build, chapter, find, text
 
@@ -82,3 +82,14 @@ def test_the_front_door_leads_to_a_root_elsewhere(build: Build) -> None:
     door = built.html("index")
     assert '<a href="start.html">Means &amp; ends</a>' in door
     assert 'content="0; url=start.html"' in door
+
+
+def test_each_toggle_of_the_sidebar_is_named_by_the_page_before_it() -> None:
+    """A page without pages below it does not lend its name; markup in a title is left out."""
+    listed = (
+        '<a href="a">Plain</a></li><li><a href="b">The <code>x &amp; y</code></a>'
+        '<details open="open"><summary><i></i></summary>'
+    )
+    assert name_toggles(listed) == listed.replace(
+        "<summary>", '<summary aria-label="Pages of: The x &amp; y">'
+    )
