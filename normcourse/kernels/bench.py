@@ -1,0 +1,172 @@
+"""``normcourse bench norms``: how near to the speed of memory each norm comes.
+
+A process for each number of threads and each kind of memory measures every case
+(:mod:`.measure`). In *fresh* memory every result is a new array whose pages the system has to
+hand over; in *reused* memory the allocator keeps what was freed, for everyone alike.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from normcourse.kernels.cases import CASES
+
+MEMORY = {
+    "fresh": {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "0"},
+    "reused": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)},
+}
+CONTENDERS = ("NumPy", "torch", "compiled", "fused")
+RESULTS = Path(__file__).parent / "results"
+Record = dict[str, Any]
+
+
+def bench(
+    out: Any,
+    *,
+    threads: Sequence[int] = (1, 2),
+    rounds: int = 15,
+    compiles: bool = True,
+    names: Sequence[str] = (),
+    json_file: Path | None = None,
+) -> int:
+    """Measure, write tables to a screen of the terminal and, if asked, a JSON file."""
+    record = run(threads=threads, rounds=rounds, compiles=compiles, names=names, say=out.line)
+    for part in record["parts"]:
+        out.line()
+        out.line(f"{part['threads']} thread(s), {part['memory']} memory", "bold")
+        out.table(*table(part))
+    if json_file is not None:
+        json_file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def run(
+    *,
+    threads: Sequence[int],
+    rounds: int,
+    compiles: bool,
+    names: Sequence[str] = (),
+    say: Callable[[str], object] = print,
+) -> Record:
+    """Return a record: the machine, and a part for each number of threads and kind of memory."""
+    parts = []
+    for count in threads:
+        for memory in MEMORY:
+            say(f"measuring: {count} thread(s), {memory} memory")
+            load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+            rows = _measured(count, memory, rounds, compiles, names)
+            parts.append({"threads": count, "memory": memory, "load": load, "rows": rows})
+    return {"schema": 1, "machine": machine(), "rounds": rounds, "parts": parts}
+
+
+def _measured(
+    threads: int, memory: str, rounds: int, compiles: bool, names: Sequence[str]
+) -> list[Record]:
+    words = [str(threads), str(rounds), str(int(compiles)), *names]
+    done = subprocess.run(
+        [sys.executable, "-m", "normcourse.kernels.measure", *words],
+        env={**os.environ, **MEMORY[memory], "OMP_NUM_THREADS": str(threads)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    rows: list[Record] = json.loads(done.stdout.splitlines()[-1])
+    return rows
+
+
+def machine() -> Record:
+    """Return what the times depend on."""
+    import numba
+    import numpy
+    import torch
+
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "numba": numba.__version__,
+        "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+        "command": "normcourse bench norms",
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def shares(row: Record, what: str) -> dict[str, float]:
+    """Return, for each contender, the bytes it must move over what a copy moves in that time.
+
+    Args:
+        row: of a part of a record.
+        what: "forward" or "backward".
+
+    Example:
+        >>> best = lambda seconds: {"best": seconds, "median": seconds}
+        >>> copies = {"NumPy": best(2.0), "torch": best(4.0)}
+        >>> seconds = {"copy": copies, "fused": {"forward": best(2.5)}}
+        >>> shares({"case": "layer norm", "seconds": seconds}, "forward")
+        {'fused': 0.8}
+    """
+    case = next(case for case in CASES if case.name == row["case"])
+    arrays = getattr(case, what)
+    copy = min(way["best"] for way in row["seconds"]["copy"].values())
+    return {
+        name: (arrays / 2) * copy / row["seconds"][name][what]["best"]
+        for name in CONTENDERS
+        if name in row["seconds"]
+    }
+
+
+def table(part: Record) -> tuple[list[str], Iterable[list[str]]]:
+    """Return heads and rows: copy bandwidth, bytes, times and shares, forward and backward."""
+    names = [name for name in CONTENDERS if name in part["rows"][0]["seconds"]]
+    heads = ["", "copy GB/s", "arrays", *names, *(f"{name} %" for name in names), "torch / fused"]
+    rows = []
+    for row in part["rows"]:
+        case = next(case for case in CASES if case.name == row["case"])
+        copy = min(way["best"] for way in row["seconds"]["copy"].values())
+        for what in ("forward", "backward"):
+            found = shares(row, what)
+            seconds = {name: row["seconds"][name][what]["best"] for name in names}
+            rows.append(
+                [
+                    f"{case.name}, {what}",
+                    f"{2e-9 * case.nbytes / copy:.1f}",
+                    str(getattr(case, what)),
+                    *(f"{1e3 * seconds[name]:.2f} ms" for name in names),
+                    *(f"{100 * found[name]:.0f}" for name in names),
+                    f"{seconds['torch'] / seconds['fused']:.1f}",
+                ]
+            )
+    return heads, rows
+
+
+def recorded(kind: str) -> Record | None:
+    """Return the record that is kept with the course, "cpu" or "gpu"; None if there is none.
+
+    Example:
+        >>> recorded("cpu")["machine"]["cores"] >= 1, recorded("abacus")
+        (True, None)
+    """
+    path = RESULTS / f"{kind}.json"
+    if not path.is_file():
+        return None
+    record: Record = json.loads(path.read_text(encoding="utf-8"))
+    return record

@@ -1,0 +1,115 @@
+"""One process of the benchmark: every case, at one number of threads, in one kind of memory.
+
+    python -m normcourse.kernels.measure THREADS ROUNDS COMPILE NAME...
+
+prints a JSON list. All contenders take turns, so what else the machine does meets all of them. The
+roof is a copy of one array of the same size into one that is there, the better of two ways, in the
+same turns.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch._functorch.config as functorch_config
+
+from normcourse.kernels.cases import CASES, Case
+from normcourse.kernels.contenders import Textbook, draw, eager, fused
+from normcourse.kernels.threads import each, parts
+
+Work = Callable[[], object]
+
+
+def measure(case: Case, *, rounds: int, compiles: bool) -> dict[str, Any]:
+    """Return seconds of everyone for one case: best and median of the rounds."""
+    tensors = draw(case)
+    names = {"copy": _copies(case), **_works(case, tensors, compiles)}
+    for works in names.values():
+        for work in works.values():
+            work()  # compiled, and its memory asked for
+    seconds: dict[tuple[str, str], list[float]] = {
+        (name, what): [] for name, works in names.items() for what in works
+    }
+    for _ in range(rounds):
+        for (name, what), found in seconds.items():
+            work = names[name][what]
+            begun = time.perf_counter()
+            work()
+            found.append(time.perf_counter() - begun)
+    times: dict[str, dict[str, dict[str, float]]] = {}
+    for (name, what), found in seconds.items():
+        row = {"best": min(found), "median": statistics.median(found)}
+        times.setdefault(name, {})[what] = row
+    return {"case": case.name, "seconds": times}
+
+
+def _copies(case: Case) -> dict[str, Work]:
+    source = torch.zeros(case.shape).flatten() + 1
+    target = torch.zeros_like(source)
+    a, b = source.numpy(), target.numpy()
+    ranges = parts(len(a), len(a))
+
+    def by_numpy() -> None:
+        each(lambda part, start, stop: np.copyto(b[start:stop], a[start:stop]), ranges)
+
+    return {"NumPy": by_numpy, "torch": lambda: target.copy_(source)}
+
+
+def _works(case: Case, tensors: list[torch.Tensor], compiles: bool) -> dict[str, dict[str, Work]]:
+    found = {"NumPy": _numpy(case, tensors), "torch": _torch(eager(case), tensors)}
+    if compiles:
+        torch._dynamo.reset()
+        compiled = torch.compile(eager(case), fullgraph=True, dynamic=False)
+        found["compiled"] = _torch(compiled, tensors)
+    found["fused"] = _torch(fused(case), tensors)
+    return found
+
+
+def _numpy(case: Case, tensors: list[torch.Tensor]) -> dict[str, Work]:
+    arrays = [one.detach().numpy() for one in tensors]
+    book = Textbook(case)
+    dys = [np.ones(case.shape, np.float32) for _ in book.forward(*arrays)]
+    weight = next(one for one in arrays if one.ndim == 1)
+
+    def forward() -> None:
+        Textbook(case).forward(*arrays)
+
+    return {"forward": forward, "backward": lambda: book.backward(dys, weight)}
+
+
+def _torch(
+    function: Callable[..., tuple[torch.Tensor, ...]], tensors: list[torch.Tensor]
+) -> dict[str, Work]:
+    outputs = function(*tensors)
+    dys = [torch.ones_like(one) for one in outputs]
+    frozen = [one.detach() for one in tensors]
+
+    def forward() -> None:
+        with torch.no_grad():
+            function(*frozen)
+
+    def backward() -> None:
+        torch.autograd.grad(outputs, tensors, dys, retain_graph=True)
+
+    return {"forward": forward, "backward": backward}
+
+
+def main(words: list[str]) -> None:
+    """Measure the cases named, all without a name, and print JSON."""
+    threads, rounds, compiles, *names = words
+    torch.set_num_threads(int(threads))
+    functorch_config.donated_buffer = False  # a backward pass that can be repeated
+    chosen = [case for case in CASES if not names or case.name in names]
+    rows = [measure(case, rounds=int(rounds), compiles=compiles == "1") for case in chosen]
+    print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
