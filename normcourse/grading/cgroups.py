@@ -7,6 +7,7 @@ hierarchy can be written to, there is none and the record says so.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
@@ -73,8 +74,28 @@ def entrance(group: Group) -> Callable[[], None] | None:
     return enter
 
 
-def remove(group: Group) -> None:
-    """Remove a group whose processes have ended."""
+def remove(group: Group, *, patience: float = 2.0) -> None:
+    """Remove a group; its processes were killed and may take a moment to be gone."""
+    deadline = time.monotonic() + patience
     for folder in group:
-        with suppress(OSError):
-            folder.rmdir()
+        while not _removed(folder) and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+
+def sweep() -> None:
+    """Remove the groups of graders that were killed themselves."""
+    for controller in ("memory", "pids"):
+        for folder in (_ROOT / controller).glob("normcourse-*-*"):
+            owner = folder.name.split("-")[1]
+            if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
+                _removed(folder)
+
+
+def _removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:  # a process is still in it
+        return False
+    return True

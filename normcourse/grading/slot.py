@@ -21,6 +21,7 @@ import numpy as np
 
 from normcourse.checks import codec
 from normcourse.checks.worker import read_message, write_message
+from normcourse.grading import cgroups
 from normcourse.grading.sandbox import Kind, Limits
 from normcourse.grading.verdict import Boxes, Verdict, grade, read_papers
 
@@ -67,6 +68,7 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     _bound_memory()
+    cgroups.sweep()
     boxes = Boxes(Kind(sys.argv[1], sys.argv[2] == "drop"))
     try:
         while (message := read_message(requests)) is not None:

@@ -18,7 +18,7 @@ import pytest
 from normcourse.checks import find
 from normcourse.checks.texts import text_of
 from normcourse.grading import assignment as assignments
-from normcourse.grading import batch, sandbox, selftest
+from normcourse.grading import batch, cgroups, sandbox, selftest
 from normcourse.grading.assignment import Assignment, BadAssignment, Late, fingerprint
 from normcourse.grading.journal import Journal, JournalInUse
 from normcourse.grading.sandbox import Kind, NoSandbox, SandboxLost
@@ -197,6 +197,23 @@ def test_a_lost_sandbox_is_tried_again_and_then_said(kind: Kind, monkeypatch) ->
     again = grade(boxes, papers, "batch_norm_forward", inputs, QUICK)
     assert again.outcome == "passed"
     boxes.close()
+
+
+def test_a_closed_sandbox_leaves_no_group_and_a_dead_graders_is_swept(kind: Kind) -> None:
+    box = sandbox.Sandbox(kind)
+    groups = box._group
+    if not groups:
+        box.close()
+        pytest.skip("no control group can be made here")
+    assert all(group.is_dir() for group in groups)
+    box.close()
+    assert not any(group.exists() for group in groups)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    stale = groups[0].parent / f"normcourse-{ended.pid}-0"
+    stale.mkdir()
+    cgroups.sweep()
+    assert not stale.exists()
 
 
 def test_a_warm_process_that_was_killed_costs_no_mark(kind: Kind) -> None:

@@ -358,7 +358,7 @@ def _mangled(data: bytes, seed: int) -> bytes:
     return bytes(mangled[: rng.randrange(len(mangled) + 1)] if rng.random() < 0.2 else mangled)
 
 
-@settings(max_examples=int(os.environ.get("NORMCOURSE_FUZZ", "1000")), deadline=None)
+@settings(max_examples=int(os.environ.get("NORMCOURSE_FUZZ", "600")), deadline=None)
 @given(book=_books, seed=st.integers(0, 2**32), suffix=st.sampled_from([".ipynb", ".py", ".IPYNB"]))
 def test_whatever_the_file_reading_it_ends(book: object, seed: int, suffix: str) -> None:
     """No content raises, and what is found are cells of text with their errors said."""
