@@ -11,7 +11,9 @@ import numpy as np
 from normcourse.checks.draws import as_float32, gammas, parameters
 from normcourse.checks.exercise import Case, Exercise, Inputs, Mistake, Stage
 from normcourse.checks.variants import (
+    EPS_FIXED,
     affine_mistakes,
+    chosen_eps,
     default_eps_mistakes,
     normalize,
     normalize_backward,
@@ -85,9 +87,10 @@ def _forward_variant(
     groups: str = "neighbours",
     pool: str = "group",
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
     **faults: Any,
 ) -> Any:
-    eps = default_eps if eps is None else eps
+    eps = chosen_eps(eps, default_eps, fixed_eps)
     view = _view(x, num_groups, groups)
     gamma, beta = (_view(p[None], num_groups, groups)[0] for p in (gamma, beta))  # (G, C / G)
     axis = _axes(pool, view.ndim)
@@ -112,16 +115,16 @@ def _forward_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case(
         "one image, six channels, two groups", {"x": small.reshape(1, 6, 1, 2), **plain, "eps": 0.0}
     )
-    yield Case("a gamma and a beta per channel", {**draw((2, 6, 3, 5), 3), "eps": 1e-3})
-    yield Case("four channels in a group", {**draw((2, 8, 2, 3), 2), "eps": 1e-3})
+    yield Case("a gamma and a beta per channel", {**draw((2, 6, 3, 5), 3), "eps": 0.1})
+    yield Case("four channels in a group", {**draw((2, 8, 2, 3), 2), "eps": 0.1})
     yield Case(
         "one group",
-        {**draw((2, 6, 2, 3), 1), "eps": 1e-3},
+        {**draw((2, 6, 2, 3), 1), "eps": 0.1},
         about="One group pools a whole image: LayerNorm's statistics.",
     )
     yield Case(
         "as many groups as channels",
-        {**draw((2, 5, 3, 2), 5), "eps": 1e-3},
+        {**draw((2, 5, 3, 2), 5), "eps": 0.1},
         about="Groups of one channel: InstanceNorm.",
     )
     yield Case("small spread and a large eps", {**draw((2, 6, 4, 3), 2, 0.4), "eps": 0.3})
@@ -130,17 +133,17 @@ def _forward_cases(rng: np.random.Generator) -> Iterator[Case]:
     )
     yield Case(
         "sequences instead of images",
-        {**draw((2, 6, 5), 2), "eps": 1e-3},
+        {**draw((2, 6, 5), 2), "eps": 0.1},
         about="Any number of position axes is allowed.",
     )
     yield Case(
         "no positions at all",
-        {**draw((4, 6), 2), "eps": 1e-3},
+        {**draw((4, 6), 2), "eps": 0.1},
         about="Any number of position axes is allowed, none among them.",
     )
     yield Case(
         "groups of a single value",
-        {**draw((3, 4), 4), "eps": 1e-3},
+        {**draw((3, 4), 4), "eps": 0.1},
         Stage.SPECIAL,
         about="A single value is its own mean, so y is beta.",
     )
@@ -148,13 +151,13 @@ def _forward_cases(rng: np.random.Generator) -> Iterator[Case]:
     flat["x"][1, 3:] = 4.0
     yield Case(
         "a group of equal values",
-        {**flat, "eps": 1e-3},
+        {**flat, "eps": 0.1},
         Stage.SPECIAL,
         about="Equal values have variance 0; eps keeps the division finite, and y is beta.",
     )
     yield Case(
         "float32 input that must not be written to",
-        as_float32({**draw((2, 6, 4, 3), 2), "eps": 1e-3}),
+        as_float32({**draw((2, 6, 4, 3), 2), "eps": 0.1}),
         Stage.NUMERICS,
         layout="read-only",
     )
@@ -162,7 +165,7 @@ def _forward_cases(rng: np.random.Generator) -> Iterator[Case]:
     far["x"] = far["x"] + 1e8
     yield Case(
         "a mean a hundred million times the spread",
-        {**far, "eps": 1e-3},
+        {**far, "eps": 0.1},
         Stage.NUMERICS,
         tolerance=1e-3,
         about="Subtract the mean before you square.",
@@ -306,6 +309,7 @@ _GROUP_NORM_FORWARD = Exercise(
         *statistics_mistakes("GroupNorm"),
         *affine_mistakes(),
         *default_eps_mistakes(),
+        EPS_FIXED,
         Mistake(
             "channels_by_images",
             "You divide C by the number of images. A group holds C / num_groups channels.",
@@ -361,9 +365,10 @@ def _backward_variant(
     count: str = "",
     parameters_over: str = "batch_channel",
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
     **faults: Any,
 ) -> Any:
-    eps = default_eps if eps is None else eps
+    eps = chosen_eps(eps, default_eps, fixed_eps)
     view = _view(x, num_groups, groups)
     own = _view(gamma[None], num_groups, groups)[0]  # (G, C / G)
     if count:
@@ -399,34 +404,34 @@ def _backward_cases(rng: np.random.Generator) -> Iterator[Case]:
     dy = np.array([[1.0, 0.0], [2.0, -1.0], [0.0, 3.0], [1.0, 1.0], [-2.0, 0.0], [0.0, 2.0]])
     small = {"dy": dy.reshape(1, 6, 1, 2), "x": x.reshape(1, 6, 1, 2), "num_groups": 2}
     yield Case("one image, six channels, two groups", {**small, "gamma": np.ones(6), "eps": 0.0})
-    yield Case("a gamma per channel", {**draw((2, 6, 3, 5), 3), "eps": 1e-3})
-    yield Case("four channels in a group", {**draw((3, 8, 2, 3), 2), "eps": 1e-3})
-    yield Case("one group", {**draw((2, 6, 2, 3), 1), "eps": 1e-3})
-    yield Case("as many groups as channels", {**draw((2, 5, 3, 2), 5), "eps": 1e-3})
+    yield Case("a gamma per channel", {**draw((2, 6, 3, 5), 3), "eps": 0.1})
+    yield Case("four channels in a group", {**draw((3, 8, 2, 3), 2), "eps": 0.1})
+    yield Case("one group", {**draw((2, 6, 2, 3), 1), "eps": 0.1})
+    yield Case("as many groups as channels", {**draw((2, 5, 3, 2), 5), "eps": 0.1})
     yield Case("small spread and a large eps", {**draw((2, 6, 4, 3), 2, 0.4), "eps": 0.3})
     yield Case(
         "eps left to its default", draw((2, 6, 2, 3), 3, 2e-3), about="The default of eps is 1e-5."
     )
-    yield Case("sequences instead of images", {**draw((2, 6, 5), 2), "eps": 1e-3})
+    yield Case("sequences instead of images", {**draw((2, 6, 5), 2), "eps": 0.1})
     yield Case(
         "no positions at all",
-        {**draw((4, 6), 2), "eps": 1e-3},
+        {**draw((4, 6), 2), "eps": 0.1},
         about="Any number of position axes is allowed, none among them.",
     )
-    yield Case("volumes", {**draw((2, 6, 2, 1, 3), 3), "eps": 1e-3})
+    yield Case("volumes", {**draw((2, 6, 2, 1, 3), 3), "eps": 0.1})
     yield Case(
         "groups of a single value",
-        {**draw((3, 4), 4), "eps": 1e-3},
+        {**draw((3, 4), 4), "eps": 0.1},
         Stage.SPECIAL,
         about="y is beta whatever x is, so dx is 0.",
     )
     yield Case(
         "inputs that must not be written to",
-        {**draw((2, 6, 3, 2), 3), "eps": 1e-3},
+        {**draw((2, 6, 3, 2), 3), "eps": 0.1},
         Stage.SPECIAL,
         layout="read-only",
     )
-    yield Case("float32 input", as_float32({**draw((2, 6, 4, 3), 2), "eps": 1e-3}), Stage.NUMERICS)
+    yield Case("float32 input", as_float32({**draw((2, 6, 4, 3), 2), "eps": 0.1}), Stage.NUMERICS)
 
 
 def _four_axes_only_backward(
@@ -526,6 +531,7 @@ _GROUP_NORM_BACKWARD = Exercise(
         *statistics_gradient_mistakes("GroupNorm", "the group"),
         *parameter_gradient_mistakes("images and positions"),
         *default_eps_mistakes(),
+        EPS_FIXED,
         Mistake(
             "four_axes_only",
             "Your function works for images of four axes only. The shape is (N, C, *): take what "
@@ -647,9 +653,10 @@ def _weight_variant(
     axis: tuple[int, ...] = (1, 2, 3),
     size: str = "",
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
     **faults: Any,
 ) -> Any:
-    eps = default_eps if eps is None else eps
+    eps = chosen_eps(eps, default_eps, fixed_eps)
     w_hat = normalize(weight, None, None, eps, axis=axis, channel_axis=0, **faults)
     fan_in = math.prod(weight.shape[1:])
     return w_hat / math.sqrt(fan_in) if size == "fan_in" else w_hat
@@ -662,24 +669,24 @@ def _weight_cases(rng: np.random.Generator) -> Iterator[Case]:
 
     small = np.array([[[[1.0, 2.0]], [[5.0, 0.0]]], [[[10.0, 0.0]], [[0.0, 30.0]]]])
     yield Case("two filters of four weights", {"weight": small, "eps": 0.0})
-    yield Case("filters of a small net", {"weight": draw((4, 3, 2, 5)), "eps": 1e-3})
+    yield Case("filters of a small net", {"weight": draw((4, 3, 2, 5)), "eps": 0.1})
     yield Case("small weights and a large eps", {"weight": draw((3, 2, 3, 4), 0.3), "eps": 0.3})
     yield Case(
         "eps left to its default",
         {"weight": draw((3, 4, 3, 2), 2e-3)},
         about="The default of eps is 1e-5.",
     )
-    yield Case("filters of one pixel", {"weight": draw((5, 4, 1, 1)), "eps": 1e-3})
+    yield Case("filters of one pixel", {"weight": draw((5, 4, 1, 1)), "eps": 0.1})
     yield Case(
         "one input channel",
-        {"weight": draw((3, 1, 2, 4)), "eps": 1e-3},
+        {"weight": draw((3, 1, 2, 4)), "eps": 0.1},
         about="As in the first layer of a net for grey images, or in a depthwise convolution.",
     )
-    yield Case("all sizes equal", {"weight": draw((3, 3, 3, 3)), "eps": 1e-3})
-    yield Case("a single filter", {"weight": draw((1, 3, 2, 3)), "eps": 1e-3})
+    yield Case("all sizes equal", {"weight": draw((3, 3, 3, 3)), "eps": 0.1})
+    yield Case("a single filter", {"weight": draw((1, 3, 2, 3)), "eps": 0.1})
     yield Case(
         "filters of one weight",
-        {"weight": draw((4, 1, 1, 1)), "eps": 1e-3},
+        {"weight": draw((4, 1, 1, 1)), "eps": 0.1},
         Stage.SPECIAL,
         about="A single weight is its own mean: 0 is left.",
     )
@@ -687,22 +694,22 @@ def _weight_cases(rng: np.random.Generator) -> Iterator[Case]:
     equal[1] = 0.5
     yield Case(
         "a filter of equal weights",
-        {"weight": equal, "eps": 1e-3},
+        {"weight": equal, "eps": 0.1},
         Stage.SPECIAL,
         about="Equal weights have variance 0; eps keeps the division finite.",
     )
     yield Case(
         "a weight that must not be written to",
-        {"weight": draw((4, 2, 3, 3)), "eps": 1e-3},
+        {"weight": draw((4, 2, 3, 3)), "eps": 0.1},
         Stage.SPECIAL,
         layout="read-only",
     )
     yield Case(
-        "float32 weights", as_float32({"weight": draw((4, 3, 3, 2)), "eps": 1e-3}), Stage.NUMERICS
+        "float32 weights", as_float32({"weight": draw((4, 3, 3, 2)), "eps": 0.1}), Stage.NUMERICS
     )
     yield Case(
         "weights of mean ten million",
-        {"weight": 1e7 + draw((3, 2, 3, 2), 1.0), "eps": 1e-3},
+        {"weight": 1e7 + draw((3, 2, 3, 2), 1.0), "eps": 0.1},
         Stage.NUMERICS,
         about="Subtract the mean before you square.",
     )
@@ -775,6 +782,7 @@ _STANDARDIZE_WEIGHT = Exercise(
         ),
         *statistics_mistakes("Weight standardization"),
         *default_eps_mistakes(),
+        EPS_FIXED,
         Mistake(
             "changes_weight",
             "Your function changes its argument weight.",
@@ -801,16 +809,16 @@ def _like_torch_cases(rng: np.random.Generator) -> Iterator[Case]:
         about="The first three channels hold small numbers and the last three large ones: each "
         "half has a mean of its own.",
     )
-    yield Case("three groups of two", {**draw((2, 6, 3, 5), 3), "eps": 1e-3})
-    yield Case("two groups of four", {**draw((3, 8, 2, 3), 2), "eps": 1e-3})
-    yield Case("one group", {**draw((2, 6, 2, 3), 1), "eps": 1e-3})
-    yield Case("as many groups as channels", {**draw((2, 5, 3, 2), 5), "eps": 1e-3})
+    yield Case("three groups of two", {**draw((2, 6, 3, 5), 3), "eps": 0.1})
+    yield Case("two groups of four", {**draw((3, 8, 2, 3), 2), "eps": 0.1})
+    yield Case("one group", {**draw((2, 6, 2, 3), 1), "eps": 0.1})
+    yield Case("as many groups as channels", {**draw((2, 5, 3, 2), 5), "eps": 0.1})
     yield Case("small spread and a large eps", {**draw((2, 6, 4, 3), 2, 0.4), "eps": 0.3})
     yield Case(
         "eps left to its default", draw((2, 6, 2, 3), 3, 2e-3), about="The default of eps is 1e-5."
     )
-    yield Case("maps of one pixel", {**draw((3, 6, 1, 1), 2), "eps": 1e-3}, Stage.SPECIAL)
-    yield Case("float32 input", as_float32({**draw((2, 6, 4, 3), 2), "eps": 1e-3}), Stage.NUMERICS)
+    yield Case("maps of one pixel", {**draw((3, 6, 1, 1), 2), "eps": 0.1}, Stage.SPECIAL)
+    yield Case("float32 input", as_float32({**draw((2, 6, 4, 3), 2), "eps": 0.1}), Stage.NUMERICS)
 
 
 _GROUP_NORM_LIKE_TORCH = Exercise(
@@ -841,6 +849,7 @@ _GROUP_NORM_LIKE_TORCH = Exercise(
         *statistics_mistakes("torch.nn.GroupNorm")[:5],
         *affine_mistakes()[:2],
         *default_eps_mistakes(),
+        EPS_FIXED,
     ),
     notebook=_NOTEBOOK,
 )

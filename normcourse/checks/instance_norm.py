@@ -10,7 +10,9 @@ import numpy as np
 from normcourse.checks.draws import as_float32, parameters
 from normcourse.checks.exercise import Case, Exercise, Inputs, Mistake, Stage
 from normcourse.checks.variants import (
+    EPS_FIXED,
     affine_mistakes,
+    chosen_eps,
     default_eps_mistakes,
     normalize,
     statistics_mistakes,
@@ -45,9 +47,10 @@ def _forward_variant(
     *,
     axis: tuple[int, ...] = (2, 3),
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
     **faults: Any,
 ) -> Any:
-    eps = default_eps if eps is None else eps
+    eps = chosen_eps(eps, default_eps, fixed_eps)
     return normalize(x, gamma, beta, eps, axis=axis, channel_axis=1, **faults)
 
 
@@ -60,24 +63,24 @@ def _forward_cases(rng: np.random.Generator) -> Iterator[Case]:
     plain = {"gamma": np.ones(3), "beta": np.zeros(3)}
     yield Case(
         "an image and the same with more contrast",
-        {"x": small, **plain, "eps": 1e-5},
-        about="Gain and brightness of an image vanish, so both give the same y, up to eps.",
+        {"x": small, **plain, "eps": 0.0},
+        about="Gain and brightness of an image vanish, so both give the same y.",
     )
-    yield Case("a gamma and a beta per channel", {**draw((2, 3, 4, 5)), "eps": 1e-5})
+    yield Case("a gamma and a beta per channel", {**draw((2, 3, 4, 5)), "eps": 0.1})
     yield Case("small spread and a large eps", {**draw((3, 2, 4, 5), 0.4), "eps": 0.3})
     yield Case(
         "eps left to its default", draw((2, 3, 4, 2), 2e-3), about="The default of eps is 1e-5."
     )
-    yield Case("images, channels, height and width all equal", {**draw((3, 3, 3, 3)), "eps": 1e-3})
-    yield Case("one channel", {**draw((4, 1, 3, 5)), "eps": 1e-5})
+    yield Case("images, channels, height and width all equal", {**draw((3, 3, 3, 3)), "eps": 0.1})
+    yield Case("one channel", {**draw((4, 1, 3, 5)), "eps": 0.1})
     yield Case(
         "one image",
-        {**draw((1, 4, 3, 2)), "eps": 1e-5},
+        {**draw((1, 4, 3, 2)), "eps": 0.1},
         about="For one image InstanceNorm and BatchNorm pool the same values.",
     )
     yield Case(
         "maps of one pixel",
-        {**draw((4, 3, 1, 1)), "eps": 1e-5},
+        {**draw((4, 3, 1, 1)), "eps": 0.1},
         Stage.SPECIAL,
         about="One pixel is its own mean: y is beta, whatever the image shows.",
     )
@@ -85,22 +88,22 @@ def _forward_cases(rng: np.random.Generator) -> Iterator[Case]:
     flat["x"][1, 2] = 6.0
     yield Case(
         "a map of one colour",
-        {**flat, "eps": 1e-5},
+        {**flat, "eps": 0.1},
         Stage.SPECIAL,
         about="A map without contrast has variance 0; eps keeps the division finite.",
     )
     yield Case(
         "an input that must not be written to",
-        {**draw((2, 4, 3, 5)), "eps": 1e-5},
+        {**draw((2, 4, 3, 5)), "eps": 0.1},
         Stage.SPECIAL,
         layout="read-only",
     )
-    yield Case("float32 input", as_float32({**draw((2, 3, 5, 4)), "eps": 1e-5}), Stage.NUMERICS)
+    yield Case("float32 input", as_float32({**draw((2, 3, 5, 4)), "eps": 0.1}), Stage.NUMERICS)
     far = draw((2, 3, 4, 3), 1.0)
     far["x"] = far["x"] + 1e8
     yield Case(
         "a mean a hundred million times the spread",
-        {**far, "eps": 1e-5},
+        {**far, "eps": 0.1},
         Stage.NUMERICS,
         tolerance=1e-3,
         about="Subtract the mean before you square.",
@@ -203,6 +206,7 @@ _INSTANCE_NORM_FORWARD = Exercise(
         *statistics_mistakes("InstanceNorm"),
         *affine_mistakes(),
         *default_eps_mistakes(),
+        EPS_FIXED,
         Mistake(
             "keepdims_missing",
             "Your mean loses the axes of the map and then meets x along the wrong ones. Keep them "
@@ -253,6 +257,7 @@ def _style_variant(
     order: str = "scale_first",
     one_pass: bool = False,
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
 ) -> Any:
     """Return content with the moments of style, right or wrong as the switches say.
 
@@ -273,8 +278,9 @@ def _style_variant(
         order: "scale_first" or "shift_first".
         one_pass: variances as E[x^2] - E[x]^2.
         default_eps: the eps that is used where none is given.
+        fixed_eps: the eps that is used whatever is given.
     """
-    eps = default_eps if eps is None else eps
+    eps = chosen_eps(eps, default_eps, fixed_eps)
     if roles == "style_first":
         content, style = style, content
     style = np.repeat(style[:1], len(style), axis=0) if style_image == "first" else style
@@ -306,8 +312,8 @@ def _style_cases(rng: np.random.Generator) -> Iterator[Case]:
         "style": np.array([[[[9.0, 13.0]], [[-4.0, 6.0]]]]),
     }
     yield Case("one image, two channels, a style of two pixels", {**small, "eps": 0.0})
-    yield Case("three pairs of images", {**draw((3, 2, 4, 5), (4, 5)), "eps": 1e-3})
-    yield Case("a style of another size", {**draw((2, 3, 4, 5), (3, 2)), "eps": 1e-3})
+    yield Case("three pairs of images", {**draw((3, 2, 4, 5), (4, 5)), "eps": 0.1})
+    yield Case("a style of another size", {**draw((2, 3, 4, 5), (3, 2)), "eps": 0.1})
     yield Case("small contrast and a large eps", {**draw((2, 3, 4, 3), (5, 2), 0.4), "eps": 0.3})
     yield Case(
         "eps left to its default",
@@ -315,7 +321,7 @@ def _style_cases(rng: np.random.Generator) -> Iterator[Case]:
         about="The default of eps is 1e-5.",
     )
     yield Case(
-        "images, channels, height and width all equal", {**draw((3,) * 4, (3, 3)), "eps": 1e-3}
+        "images, channels, height and width all equal", {**draw((3,) * 4, (3, 3)), "eps": 0.1}
     )
     own = _maps(rng, (2, 3, 4, 5))
     yield Case(
@@ -327,7 +333,7 @@ def _style_cases(rng: np.random.Generator) -> Iterator[Case]:
     flat["content"][1, 2] = 6.0
     yield Case(
         "a content map of one colour",
-        {**flat, "eps": 1e-3},
+        {**flat, "eps": 0.1},
         Stage.SPECIAL,
         about="Where the content has no contrast, y is the style's mean.",
     )
@@ -335,25 +341,25 @@ def _style_cases(rng: np.random.Generator) -> Iterator[Case]:
     dull["style"][0, 1] = -2.0
     yield Case(
         "a style map of one colour",
-        {**dull, "eps": 1e-3},
+        {**dull, "eps": 0.1},
         Stage.SPECIAL,
         about="The style's standard deviation is √eps there: both roots hold eps.",
     )
     yield Case(
         "inputs that must not be written to",
-        {**draw((2, 3, 2, 4), (3, 3)), "eps": 1e-3},
+        {**draw((2, 3, 2, 4), (3, 3)), "eps": 0.1},
         Stage.SPECIAL,
         layout="read-only",
     )
     yield Case(
-        "float32 input", as_float32({**draw((2, 3, 5, 4), (2, 6)), "eps": 1e-3}), Stage.NUMERICS
+        "float32 input", as_float32({**draw((2, 3, 5, 4), (2, 6)), "eps": 0.1}), Stage.NUMERICS
     )
 
     far = draw((2, 3, 4, 3), (3, 5), 1.0)
     far["content"] = far["content"] + 1e7
     yield Case(
         "a content of mean ten million",
-        {**far, "eps": 1e-3},
+        {**far, "eps": 0.1},
         Stage.NUMERICS,
         about="Subtract the mean before you square.",
     )
@@ -500,6 +506,7 @@ _ADAPTIVE_INSTANCE_NORM = Exercise(
             {"one_pass": True},
         ),
         *default_eps_mistakes(),
+        EPS_FIXED,
         Mistake(
             "changes_content",
             "Your function changes its argument content.",

@@ -10,7 +10,9 @@ import numpy as np
 from normcourse.checks.draws import as_float32, gammas, parameters
 from normcourse.checks.exercise import Case, Exercise, Mismatch, Mistake, Outputs, Stage
 from normcourse.checks.variants import (
+    EPS_FIXED,
     affine_mistakes,
+    chosen_eps,
     default_eps_mistakes,
     normalize,
     normalize_backward,
@@ -41,6 +43,22 @@ def _axes(pool: str, ndim: int) -> tuple[int, ...]:
     }[pool]
 
 
+def _guessed(pool: str, x: Any) -> str:
+    """Return what to pool, where an answer lets the sizes decide."""
+    if pool != "guessed":
+        return pool
+    return "first" if x.shape[0] == x.shape[-1] else "last"
+
+
+_AXIS_GUESSED = Mistake(
+    "axis_guessed",
+    "Your axis depends on which sizes are equal: it is wrong where there are as many examples as "
+    "features. Pool axis −1, whatever the sizes.",
+    {"pool": "guessed"},
+    section=_AXES,
+)
+
+
 # ---------------------------------------------------------------- layer_norm_forward
 
 
@@ -57,12 +75,13 @@ def _forward_variant(
     pool: str = "last",
     ddof: int | str = 0,
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
     **faults: Any,
 ) -> Any:
-    eps = default_eps if eps is None else eps
+    eps = chosen_eps(eps, default_eps, fixed_eps)
     if ddof == "rows":
         ddof = x.shape[-1] - x.shape[0]  # divides by the number of examples
-    axis = _axes(pool, x.ndim)
+    axis = _axes(_guessed(pool, x), x.ndim)
     return normalize(
         x, gamma, beta, eps, axis=axis, channel_axis=x.ndim - 1, ddof=int(ddof), **faults
     )
@@ -71,14 +90,14 @@ def _forward_variant(
 def _forward_cases(rng: np.random.Generator) -> Iterator[Case]:
     x = np.array([[1.0, 2.0, 6.0], [10.0, 40.0, 10.0]])
     plain = {"gamma": np.ones(3), "beta": np.zeros(3)}
-    yield Case("two examples, three features", {"x": x, **plain, "eps": 1e-5})
+    yield Case("two examples, three features", {"x": x, **plain, "eps": 0.0})
     yield Case(
         "a gamma and a beta per feature",
-        {"x": rng.normal(2.0, 3.0, (4, 3)), **parameters(rng, 3), "eps": 1e-5},
+        {"x": rng.normal(2.0, 3.0, (4, 3)), **parameters(rng, 3), "eps": 0.1},
     )
     yield Case(
         "sequences of token vectors",
-        {"x": rng.normal(-1.0, 2.0, (2, 3, 5)), **parameters(rng, 5), "eps": 1e-5},
+        {"x": rng.normal(-1.0, 2.0, (2, 3, 5)), **parameters(rng, 5), "eps": 0.1},
         about="Each token of each sequence is one example: only the last axis is pooled.",
     )
     yield Case(
@@ -96,16 +115,16 @@ def _forward_cases(rng: np.random.Generator) -> Iterator[Case]:
     )
     yield Case(
         "one vector without a batch axis",
-        {"x": rng.normal(3.0, 2.0, 6), **parameters(rng, 6), "eps": 1e-5},
+        {"x": rng.normal(3.0, 2.0, 6), **parameters(rng, 6), "eps": 0.1},
         about="Any number of leading axes is allowed, none among them.",
     )
     yield Case(
         "four axes",
-        {"x": rng.normal(0.5, 2.0, (2, 4, 3, 5)), **parameters(rng, 5), "eps": 1e-5},
+        {"x": rng.normal(0.5, 2.0, (2, 4, 3, 5)), **parameters(rng, 5), "eps": 0.1},
     )
     yield Case(
         "a single feature",
-        {"x": rng.normal(4.0, 2.0, (3, 1)), **parameters(rng, 1), "eps": 1e-5},
+        {"x": rng.normal(4.0, 2.0, (3, 1)), **parameters(rng, 1), "eps": 0.1},
         Stage.SPECIAL,
         about="With one feature every value is its own mean, so y is beta.",
     )
@@ -113,24 +132,24 @@ def _forward_cases(rng: np.random.Generator) -> Iterator[Case]:
     constant[1] = 7.0
     yield Case(
         "an example whose features are all equal",
-        {"x": constant, **parameters(rng, 5), "eps": 1e-5},
+        {"x": constant, **parameters(rng, 5), "eps": 0.1},
         Stage.SPECIAL,
         about="Equal features have variance 0; eps keeps the division finite, and y is beta.",
     )
     yield Case(
         "an input that must not be written to",
-        {"x": rng.normal(0.5, 1.0, (4, 6)), **parameters(rng, 6), "eps": 1e-5},
+        {"x": rng.normal(0.5, 1.0, (4, 6)), **parameters(rng, 6), "eps": 0.1},
         Stage.SPECIAL,
         layout="read-only",
     )
     yield Case(
         "float32 input",
-        as_float32({"x": rng.normal(3.0, 2.0, (3, 7)), **parameters(rng, 7), "eps": 1e-5}),
+        as_float32({"x": rng.normal(3.0, 2.0, (3, 7)), **parameters(rng, 7), "eps": 0.1}),
         Stage.NUMERICS,
     )
     yield Case(
         "a mean a hundred million times the spread",
-        {"x": rng.normal(1e8, 1.0, (3, 8)), **parameters(rng, 8), "eps": 1e-5},
+        {"x": rng.normal(1e8, 1.0, (3, 8)), **parameters(rng, 8), "eps": 0.1},
         Stage.NUMERICS,
         tolerance=1e-3,
         about="Subtract the mean before you square.",
@@ -219,6 +238,7 @@ _LAYER_NORM_FORWARD = Exercise(
     variant=_forward_variant,
     mistakes=(
         *_POOL_MISTAKES,
+        _AXIS_GUESSED,
         *statistics_mistakes("LayerNorm"),
         Mistake(
             "divides_by_examples",
@@ -228,6 +248,7 @@ _LAYER_NORM_FORWARD = Exercise(
         ),
         *affine_mistakes(),
         *default_eps_mistakes(),
+        EPS_FIXED,
         Mistake(
             "keepdims_missing",
             "Your mean loses the last axis and then meets x along the wrong one. Keep it with "
@@ -276,9 +297,10 @@ def _backward_variant(
     count: str = "",
     parameters_over: str = "leading",
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
     **faults: Any,
 ) -> Any:
-    eps = default_eps if eps is None else eps
+    eps = chosen_eps(eps, default_eps, fixed_eps)
     if count:
         faults["count_over"] = _axes(count, x.ndim)
     return normalize_backward(
@@ -286,7 +308,7 @@ def _backward_variant(
         x,
         gamma,
         eps,
-        axis=_axes(pool, x.ndim),
+        axis=_axes(_guessed(pool, x), x.ndim),
         channel_axis=x.ndim - 1,
         shared_over=_axes(parameters_over, x.ndim),
         **faults,
@@ -300,9 +322,9 @@ def _backward_cases(rng: np.random.Generator) -> Iterator[Case]:
 
     x = np.array([[1.0, 2.0, 6.0], [10.0, 40.0, 10.0]])
     dy = np.array([[1.0, 0.0, 2.0], [3.0, -1.0, 0.0]])
-    yield Case("two examples, three features", {"dy": dy, "x": x, "gamma": np.ones(3), "eps": 1e-5})
-    yield Case("a gamma per feature", {**draw((4, 3)), "eps": 1e-5})
-    yield Case("sequences of token vectors", {**draw((2, 3, 5)), "eps": 1e-5})
+    yield Case("two examples, three features", {"dy": dy, "x": x, "gamma": np.ones(3), "eps": 0.0})
+    yield Case("a gamma per feature", {**draw((4, 3)), "eps": 0.1})
+    yield Case("sequences of token vectors", {**draw((2, 3, 5)), "eps": 0.1})
     yield Case("small spread and a large eps", {**draw((3, 5), 2.0, 0.4), "eps": 0.3})
     yield Case(
         "eps left to its default", draw((2, 6), 1.0, 2e-3), about="The default of eps is 1e-5."
@@ -310,13 +332,13 @@ def _backward_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("as many examples as features", {**draw((4, 4)), "eps": 1e-3})
     yield Case(
         "one vector without a batch axis",
-        {**draw((6,)), "eps": 1e-5},
+        {**draw((6,)), "eps": 0.1},
         about="Without leading axes dgamma is dy · x_hat: there is nothing to sum over.",
     )
-    yield Case("four axes", {**draw((2, 4, 3, 5)), "eps": 1e-5})
+    yield Case("four axes", {**draw((2, 4, 3, 5)), "eps": 0.1})
     yield Case(
         "a single feature",
-        {**draw((3, 1)), "eps": 1e-5},
+        {**draw((3, 1)), "eps": 0.1},
         Stage.SPECIAL,
         about="With one feature y is beta whatever x is, so dx is 0.",
     )
@@ -324,20 +346,20 @@ def _backward_cases(rng: np.random.Generator) -> Iterator[Case]:
     constant["x"][1] = 7.0
     yield Case(
         "an example whose features are all equal",
-        {**constant, "eps": 1e-5},
+        {**constant, "eps": 0.1},
         Stage.SPECIAL,
         about="x_hat is 0 there; what is left of dx is (dx_hat − mean(dx_hat)) / sqrt(eps).",
     )
     yield Case(
         "inputs that must not be written to",
-        {**draw((4, 6)), "eps": 1e-5},
+        {**draw((4, 6)), "eps": 0.1},
         Stage.SPECIAL,
         layout="read-only",
     )
-    yield Case("float32 input", as_float32({**draw((3, 7)), "eps": 1e-5}), Stage.NUMERICS)
+    yield Case("float32 input", as_float32({**draw((3, 7)), "eps": 0.1}), Stage.NUMERICS)
     yield Case(
         "a mean ten thousand times the spread",
-        {**draw((3, 8), 1e4, 1.0), "eps": 1e-5},
+        {**draw((3, 8), 1e4, 1.0), "eps": 0.1},
         Stage.NUMERICS,
     )
 
@@ -432,9 +454,11 @@ _LAYER_NORM_BACKWARD = Exercise(
             "over every axis but the last.",
             {"parameters_over": "first"},
         ),
+        _AXIS_GUESSED,
         *statistics_gradient_mistakes("LayerNorm", "the features"),
         *parameter_gradient_mistakes("the examples"),
         *default_eps_mistakes(),
+        EPS_FIXED,
         Mistake(
             "changes_dy",
             "Your function changes its argument dy.",
@@ -463,9 +487,10 @@ def _trailing_variant(
     *,
     pool: str = "trailing",
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
     **faults: Any,
 ) -> Any:
-    eps = default_eps if eps is None else eps
+    eps = chosen_eps(eps, default_eps, fixed_eps)
     count = len(normalized_shape)
     trailing = tuple(range(x.ndim - count, x.ndim))
     axis = {
@@ -510,14 +535,14 @@ def _trailing_cases(rng: np.random.Generator) -> Iterator[Case]:
     plain = {"gamma": np.ones((2, 3)), "beta": np.zeros((2, 3))}
     yield Case(
         "the last two of three axes",
-        {"x": small, "normalized_shape": (2, 3), **plain, "eps": 1e-5},
+        {"x": small, "normalized_shape": (2, 3), **plain, "eps": 0.0},
     )
-    yield Case("the last of two axes", {**draw((4, 5), 1), "eps": 1e-5})
-    yield Case("a gamma and a beta per pooled place", {**draw((3, 2, 4, 5), 2), "eps": 1e-5})
-    yield Case("the last three of four axes", {**draw((3, 2, 4, 5), 3), "eps": 1e-5})
+    yield Case("the last of two axes", {**draw((4, 5), 1), "eps": 0.1})
+    yield Case("a gamma and a beta per pooled place", {**draw((3, 2, 4, 5), 2), "eps": 0.1})
+    yield Case("the last three of four axes", {**draw((3, 2, 4, 5), 3), "eps": 0.1})
     yield Case(
         "a leading axis of the same size",
-        {**draw((3, 4, 3), 1), "eps": 1e-5},
+        {**draw((3, 4, 3), 1), "eps": 0.1},
         about="normalized_shape names sizes; which axes they are is said by their place: the last.",
     )
     yield Case("small spread and a large eps", {**draw((3, 4, 2), 2, 2.0, 0.4), "eps": 0.3})
@@ -528,12 +553,12 @@ def _trailing_cases(rng: np.random.Generator) -> Iterator[Case]:
     )
     yield Case(
         "all axes",
-        {**draw((4, 3), 2), "eps": 1e-5},
+        {**draw((4, 3), 2), "eps": 0.1},
         about="Without leading axes there is one example: one mean for all.",
     )
     yield Case(
         "one pooled value",
-        {**draw((3, 4, 1), 1), "eps": 1e-5},
+        {**draw((3, 4, 1), 1), "eps": 0.1},
         Stage.SPECIAL,
         about="A mean of one value is the value itself, so y is beta.",
     )
@@ -541,20 +566,20 @@ def _trailing_cases(rng: np.random.Generator) -> Iterator[Case]:
     constant["x"][2] = -5.0
     yield Case(
         "an example of equal values",
-        {**constant, "eps": 1e-5},
+        {**constant, "eps": 0.1},
         Stage.SPECIAL,
         about="Equal values have variance 0; eps keeps the division finite, and y is beta.",
     )
     yield Case(
         "elements two apart in memory",
-        {**draw((2, 4, 3), 2), "eps": 1e-5},
+        {**draw((2, 4, 3), 2), "eps": 0.1},
         Stage.SPECIAL,
         layout="strided",
     )
-    yield Case("float32 input", as_float32({**draw((3, 5, 2), 2), "eps": 1e-5}), Stage.NUMERICS)
+    yield Case("float32 input", as_float32({**draw((3, 5, 2), 2), "eps": 0.1}), Stage.NUMERICS)
     yield Case(
         "a mean a hundred million times the spread",
-        {**draw((3, 2, 5), 2, 1e8, 1.0), "eps": 1e-5},
+        {**draw((3, 2, 5), 2, 1e8, 1.0), "eps": 0.1},
         Stage.NUMERICS,
         tolerance=1e-3,
         about="Subtract the mean before you square.",
@@ -634,6 +659,7 @@ _LAYER_NORM_TRAILING = Exercise(
         *statistics_mistakes("LayerNorm"),
         *affine_mistakes(),
         *default_eps_mistakes(),
+        EPS_FIXED,
         Mistake(
             "changes_x",
             "Your function changes its argument x.",
@@ -799,10 +825,10 @@ _INVARIANCES = Exercise(
 def _like_torch_cases(rng: np.random.Generator) -> Iterator[Case]:
     x = np.array([[2.0, 4.0, 6.0, 8.0], [1.0, 1.0, 1.0, 5.0]])
     plain = {"gamma": np.ones(4), "beta": np.zeros(4)}
-    yield Case("the numbers 2, 4, 6, 8", {"x": x, **plain, "eps": 1e-5})
+    yield Case("the numbers 2, 4, 6, 8", {"x": x, **plain, "eps": 0.0})
     yield Case(
         "token vectors of eight features",
-        {"x": rng.normal(0.0, 2.0, (2, 3, 8)), **parameters(rng, 8), "eps": 1e-5},
+        {"x": rng.normal(0.0, 2.0, (2, 3, 8)), **parameters(rng, 8), "eps": 0.1},
     )
     yield Case(
         "small spread and a large eps",
@@ -819,19 +845,19 @@ def _like_torch_cases(rng: np.random.Generator) -> Iterator[Case]:
     )
     yield Case(
         "a single feature",
-        {"x": rng.normal(4.0, 2.0, (3, 1)), **parameters(rng, 1), "eps": 1e-5},
+        {"x": rng.normal(4.0, 2.0, (3, 1)), **parameters(rng, 1), "eps": 0.1},
         Stage.SPECIAL,
         about="torch.nn.LayerNorm returns beta here.",
     )
     yield Case(
         "an example whose features are all equal",
-        {"x": np.full((2, 3), 4.0), **parameters(rng, 3), "eps": 1e-5},
+        {"x": np.full((2, 3), 4.0), **parameters(rng, 3), "eps": 0.1},
         Stage.SPECIAL,
         about="torch.nn.LayerNorm returns beta here.",
     )
     yield Case(
         "float32 input",
-        as_float32({"x": rng.normal(3.0, 2.0, (3, 7)), **parameters(rng, 7), "eps": 1e-5}),
+        as_float32({"x": rng.normal(3.0, 2.0, (3, 7)), **parameters(rng, 7), "eps": 0.1}),
         Stage.NUMERICS,
     )
 
@@ -865,6 +891,7 @@ _LAYER_NORM_LIKE_TORCH = Exercise(
         *_POOL_MISTAKES[:2],
         *affine_mistakes()[:2],
         *default_eps_mistakes(),
+        EPS_FIXED,
     ),
     notebook=_NOTEBOOK,
 )

@@ -11,7 +11,9 @@ from normcourse.checks.draws import as_float32, parameters
 from normcourse.checks.exercise import Case, Exercise, Mistake, Stage
 from normcourse.checks.probes import with_functions
 from normcourse.checks.variants import (
+    EPS_FIXED,
     affine_mistakes,
+    chosen_eps,
     default_eps_mistakes,
     normalize,
     statistics_mistakes,
@@ -57,9 +59,10 @@ def _step_variant(
     pool: int = 1,
     add_state: bool = False,
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
     **faults: Any,
 ) -> Any:
-    eps = default_eps if eps is None else eps
+    eps = chosen_eps(eps, default_eps, fixed_eps)
 
     def norm(a: Any) -> Any:
         return normalize(a, gamma, beta, eps, axis=(pool,), channel_axis=1, **faults)
@@ -112,9 +115,9 @@ def _step_cases(rng: np.random.Generator) -> Iterator[Case]:
         "gamma": np.ones(3),
         "beta": np.zeros(3),
     }
-    yield Case("two sequences, two inputs, three units", {**small, "eps": 1e-5})
-    yield Case("a gamma and a beta per unit", {**draw(4, 2, 3), "eps": 1e-5})
-    yield Case("more inputs than units", {**draw(3, 7, 4), "eps": 1e-5})
+    yield Case("two sequences, two inputs, three units", {**small, "eps": 0.0})
+    yield Case("a gamma and a beta per unit", {**draw(4, 2, 3), "eps": 0.1})
+    yield Case("more inputs than units", {**draw(3, 7, 4), "eps": 0.1})
     yield Case("small pre-activations and a large eps", {**draw(2, 3, 5, 0.1, 0.3), "eps": 0.3})
     yield Case(
         "eps left to its default",
@@ -128,11 +131,11 @@ def _step_cases(rng: np.random.Generator) -> Iterator[Case]:
     )
     first = draw(3, 2, 5)
     first["h"] = np.zeros((3, 5))
-    yield Case("the first step, from a state of zeros", {**first, "eps": 1e-5})
-    yield Case("one sequence alone", {**draw(1, 3, 6), "eps": 1e-5}, Stage.SPECIAL)
+    yield Case("the first step, from a state of zeros", {**first, "eps": 0.1})
+    yield Case("one sequence alone", {**draw(1, 3, 6), "eps": 0.1}, Stage.SPECIAL)
     yield Case(
         "a single unit",
-        {**draw(3, 2, 1), "eps": 1e-5},
+        {**draw(3, 2, 1), "eps": 0.1},
         Stage.SPECIAL,
         about="One unit is its own mean: the new state is tanh(beta).",
     )
@@ -140,17 +143,17 @@ def _step_cases(rng: np.random.Generator) -> Iterator[Case]:
     still["x"], still["h"] = np.zeros((2, 3)), np.zeros((2, 4))
     yield Case(
         "no input and no state",
-        {**still, "eps": 1e-5},
+        {**still, "eps": 0.1},
         Stage.SPECIAL,
         about="All pre-activations are 0; eps keeps the division finite.",
     )
     yield Case(
         "inputs that must not be written to",
-        {**draw(3, 2, 4), "eps": 1e-5},
+        {**draw(3, 2, 4), "eps": 0.1},
         Stage.SPECIAL,
         layout="read-only",
     )
-    yield Case("float32 input", as_float32({**draw(3, 4, 6), "eps": 1e-5}), Stage.NUMERICS)
+    yield Case("float32 input", as_float32({**draw(3, 4, 6), "eps": 0.1}), Stage.NUMERICS)
 
 
 def _changes_h(x: Any, h: Any, w: Any, u: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Any:
@@ -277,6 +280,7 @@ _LAYER_NORM_RNN_STEP = Exercise(
         *(m for m in statistics_mistakes("LayerNorm") if m.id != "one_pass_variance"),
         *affine_mistakes(),
         *default_eps_mistakes(),
+        EPS_FIXED,
         Mistake(
             "changes_h",
             "Your function changes its argument h.",
@@ -571,9 +575,10 @@ def _causal_variant(
     *,
     pool: tuple[int, ...] = (2,),
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
     **faults: Any,
 ) -> Any:
-    eps = default_eps if eps is None else eps
+    eps = chosen_eps(eps, default_eps, fixed_eps)
     return normalize(x, gamma, beta, eps, axis=pool, channel_axis=2, **faults)
 
 
@@ -608,13 +613,13 @@ def _causal_cases(rng: np.random.Generator) -> Iterator[Case]:
     token = np.array([1.0, 2.0, 6.0])
     future = np.array([[[1.0, 2.0, 6.0], [0.0, 0.0, 3.0]], [[1.0, 2.0, 6.0], [50.0, 10.0, 0.0]]])
     plain = {"gamma": np.ones(3), "beta": np.zeros(3)}
-    yield Case("one token", {"x": token.reshape(1, 1, 3), **plain, "eps": 1e-5})
+    yield Case("one token", {"x": token.reshape(1, 1, 3), **plain, "eps": 0.0})
     yield Case(
         "the same token before two different futures",
-        {"x": future, **plain, "eps": 1e-5},
+        {"x": future, **plain, "eps": 0.0},
         about="Both sequences begin with the same token, so y must begin with the same values.",
     )
-    yield Case("three sequences", {**draw((3, 4, 5)), "eps": 1e-5})
+    yield Case("three sequences", {**draw((3, 4, 5)), "eps": 0.1})
     yield Case("as many tokens as features", {**draw((2, 4, 4)), "eps": 1e-3})
     yield Case("small spread and a large eps", {**draw((2, 3, 4), 0.0, 0.4), "eps": 0.3})
     yield Case(
@@ -624,11 +629,11 @@ def _causal_cases(rng: np.random.Generator) -> Iterator[Case]:
     )
     yield Case(
         "a token whose features are all equal",
-        {"x": np.full((1, 2, 3), 4.0), **parameters(rng, 3), "eps": 1e-5},
+        {"x": np.full((1, 2, 3), 4.0), **parameters(rng, 3), "eps": 0.1},
         Stage.SPECIAL,
         about="Equal features have variance 0, so y is beta.",
     )
-    yield Case("float32 input", as_float32({**draw((2, 3, 6)), "eps": 1e-5}), Stage.NUMERICS)
+    yield Case("float32 input", as_float32({**draw((2, 3, 6)), "eps": 0.1}), Stage.NUMERICS)
 
 
 _CAUSAL_LAYER_NORM = Exercise(
@@ -704,6 +709,7 @@ _CAUSAL_LAYER_NORM = Exercise(
         *statistics_mistakes("LayerNorm")[:5],
         *affine_mistakes()[:2],
         *default_eps_mistakes(),
+        EPS_FIXED,
     ),
     notebook=_NOTEBOOK,
 )

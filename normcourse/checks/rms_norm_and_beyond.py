@@ -9,7 +9,13 @@ import numpy as np
 
 from normcourse.checks.draws import as_float32, gammas, parameters
 from normcourse.checks.exercise import Case, Exercise, Inputs, Mistake, Stage
-from normcourse.checks.variants import affine_mistakes, default_eps_mistakes, normalize_backward
+from normcourse.checks.variants import (
+    EPS_FIXED,
+    affine_mistakes,
+    chosen_eps,
+    default_eps_mistakes,
+    normalize_backward,
+)
 from normcourse.norms.dynamic_tanh import dynamic_tanh
 from normcourse.norms.qk_norm import qk_norm_scores
 from normcourse.norms.rms_norm import rms_norm, rms_norm_backward
@@ -90,6 +96,7 @@ def _forward_variant(
     eps_place: str = "inside",
     scale: str = "gamma",
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
 ) -> Any:
     """Return a normalized array, right or wrong as the switches say.
 
@@ -104,8 +111,9 @@ def _forward_variant(
         eps_place: "inside", "outside", "nowhere", "in_sum" or "clamp".
         scale: "gamma", "first", "none", "one_plus" or "before".
         default_eps: the eps that is used where none is given.
+        fixed_eps: the eps that is used whatever is given.
     """
-    eps = default_eps if eps is None else eps
+    eps = chosen_eps(eps, default_eps, fixed_eps)
     x = x * gamma if scale == "before" else x
     axis = _axes(pool, x.ndim)
     centered = x - x.mean(axis=axis, keepdims=True)
@@ -128,9 +136,9 @@ def _forward_cases(rng: np.random.Generator) -> Iterator[Case]:
         return {"x": rng.normal(mean, spread, shape), "gamma": gammas(rng, shape[-1])}
 
     x = np.array([[3.0, 4.0, 0.0], [1.0, -2.0, 2.0]])
-    yield Case("two examples, three features", {"x": x, "gamma": np.ones(3), "eps": 1e-5})
-    yield Case("a gamma per feature", {**draw((4, 3)), "eps": 1e-5})
-    yield Case("sequences of token vectors", {**draw((2, 3, 5)), "eps": 1e-5})
+    yield Case("two examples, three features", {"x": x, "gamma": np.ones(3), "eps": 0.0})
+    yield Case("a gamma per feature", {**draw((4, 3)), "eps": 0.1})
+    yield Case("sequences of token vectors", {**draw((2, 3, 5)), "eps": 0.1})
     yield Case("small values and a large eps", {**draw((3, 5), 0.1, 0.2), "eps": 0.3})
     yield Case(
         "eps left to its default",
@@ -138,11 +146,11 @@ def _forward_cases(rng: np.random.Generator) -> Iterator[Case]:
         about="The default of eps is 1e-5.",
     )
     yield Case("as many examples as features", {**draw((4, 4)), "eps": 1e-3})
-    yield Case("one vector without a batch axis", {**draw((6,)), "eps": 1e-5})
-    yield Case("four axes", {**draw((2, 4, 3, 5)), "eps": 1e-5})
+    yield Case("one vector without a batch axis", {**draw((6,)), "eps": 0.1})
+    yield Case("four axes", {**draw((2, 4, 3, 5)), "eps": 0.1})
     yield Case(
         "a single feature",
-        {**draw((3, 1), 3.0), "eps": 1e-5},
+        {**draw((3, 1), 3.0), "eps": 0.1},
         Stage.SPECIAL,
         about="A single value divided by its own size is 1 or −1, up to eps.",
     )
@@ -150,24 +158,24 @@ def _forward_cases(rng: np.random.Generator) -> Iterator[Case]:
     zeros["x"][1] = 0.0
     yield Case(
         "an example of zeros",
-        {**zeros, "eps": 1e-5},
+        {**zeros, "eps": 0.1},
         Stage.SPECIAL,
         about="eps keeps the division finite: y is 0 there.",
     )
     yield Case(
         "an example whose features are all equal",
-        {"x": np.full((2, 5), 3.0), "gamma": gammas(rng, 5), "eps": 1e-5},
+        {"x": np.full((2, 5), 3.0), "gamma": gammas(rng, 5), "eps": 0.1},
         Stage.SPECIAL,
         about="LayerNorm makes 0 of it; RMSNorm does not, since it subtracts no mean.",
     )
     yield Case(
         "an input that must not be written to",
-        {**draw((4, 6)), "eps": 1e-5},
+        {**draw((4, 6)), "eps": 0.1},
         Stage.SPECIAL,
         layout="read-only",
     )
-    yield Case("float32 input", as_float32({**draw((3, 7)), "eps": 1e-5}), Stage.NUMERICS)
-    yield Case("values of a million", {**draw((3, 4), 0.0, 1e6), "eps": 1e-5}, Stage.NUMERICS)
+    yield Case("float32 input", as_float32({**draw((3, 7)), "eps": 0.1}), Stage.NUMERICS)
+    yield Case("values of a million", {**draw((3, 4), 0.0, 1e6), "eps": 0.1}, Stage.NUMERICS)
 
 
 def _keepdims_missing(x: Any, gamma: Any, eps: float = 1e-5) -> Any:
@@ -309,6 +317,7 @@ _RMS_NORM_FORWARD = Exercise(
             {"scale": "before"},
         ),
         *default_eps_mistakes(),
+        EPS_FIXED,
         Mistake(
             "keepdims_missing",
             "Your mean loses the last axis and then meets x along the wrong one. Keep it with "
@@ -352,9 +361,10 @@ def _backward_variant(
     count: str = "",
     parameters_over: str = "leading",
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
     **faults: Any,
 ) -> Any:
-    eps = default_eps if eps is None else eps
+    eps = chosen_eps(eps, default_eps, fixed_eps)
     if count:
         faults["count_over"] = _axes(count, x.ndim)
     dx, dgamma, _ = normalize_backward(
@@ -378,9 +388,9 @@ def _backward_cases(rng: np.random.Generator) -> Iterator[Case]:
 
     x = np.array([[3.0, 4.0, 0.0], [1.0, -2.0, 2.0]])
     dy = np.array([[1.0, 0.0, 2.0], [3.0, -1.0, 0.0]])
-    yield Case("two examples, three features", {"dy": dy, "x": x, "gamma": np.ones(3), "eps": 1e-5})
-    yield Case("a gamma per feature", {**draw((4, 3)), "eps": 1e-5})
-    yield Case("sequences of token vectors", {**draw((2, 3, 5)), "eps": 1e-5})
+    yield Case("two examples, three features", {"dy": dy, "x": x, "gamma": np.ones(3), "eps": 0.0})
+    yield Case("a gamma per feature", {**draw((4, 3)), "eps": 0.1})
+    yield Case("sequences of token vectors", {**draw((2, 3, 5)), "eps": 0.1})
     yield Case("small values and a large eps", {**draw((3, 5), 0.1, 0.2), "eps": 0.3})
     yield Case(
         "eps left to its default", draw((2, 6), 0.0, 2e-3), about="The default of eps is 1e-5."
@@ -388,10 +398,10 @@ def _backward_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("as many examples as features", {**draw((4, 4)), "eps": 1e-3})
     yield Case(
         "one vector without a batch axis",
-        {**draw((6,)), "eps": 1e-5},
+        {**draw((6,)), "eps": 0.1},
         about="Without leading axes dgamma is dy · x_hat: there is nothing to sum over.",
     )
-    yield Case("four axes", {**draw((2, 4, 3, 5)), "eps": 1e-5})
+    yield Case("four axes", {**draw((2, 4, 3, 5)), "eps": 0.1})
     yield Case(
         "a single feature",
         {**draw((3, 1), 3.0, 0.5), "eps": 0.3},
@@ -402,17 +412,17 @@ def _backward_cases(rng: np.random.Generator) -> Iterator[Case]:
     zeros["x"][1] = 0.0
     yield Case(
         "an example of zeros",
-        {**zeros, "eps": 1e-5},
+        {**zeros, "eps": 0.1},
         Stage.SPECIAL,
         about="There x_hat is 0, so dx is gamma · dy / sqrt(eps).",
     )
     yield Case(
         "inputs that must not be written to",
-        {**draw((4, 6)), "eps": 1e-5},
+        {**draw((4, 6)), "eps": 0.1},
         Stage.SPECIAL,
         layout="read-only",
     )
-    yield Case("float32 input", as_float32({**draw((3, 7)), "eps": 1e-5}), Stage.NUMERICS)
+    yield Case("float32 input", as_float32({**draw((3, 7)), "eps": 0.1}), Stage.NUMERICS)
 
 
 def _mean_term_kept(dy: Any, x: Any, gamma: Any, eps: float = 1e-5) -> Any:
@@ -609,6 +619,7 @@ _RMS_NORM_BACKWARD = Exercise(
         ),
         *_GAMMA_MISTAKES,
         *default_eps_mistakes(),
+        EPS_FIXED,
         Mistake(
             "changes_dy",
             "Your function changes its argument dy.",
@@ -866,6 +877,7 @@ def _scores_variant(
     mask: str = "none",
     order: str = "queries_first",
     default_eps: float = 1e-5,
+    fixed_eps: float | None = None,
 ) -> Any:
     """Return attention weights, right or wrong as the switches say.
 
@@ -885,8 +897,9 @@ def _scores_variant(
         mask: "none" or "causal".
         order: "queries_first" or "keys_first" (transposed).
         default_eps: the eps that is used where none is given.
+        fixed_eps: the eps that is used whatever is given.
     """
-    eps = default_eps if eps is None else eps
+    eps = chosen_eps(eps, default_eps, fixed_eps)
     axis = {"features": (-1,), "tokens": (-2,), "both": (-2, -1)}[pool]
 
     def norm(a: Any) -> Any:
@@ -933,10 +946,10 @@ def _scores_cases(rng: np.random.Generator) -> Iterator[Case]:
 
     small = {"q": np.array([[2.0, 0.0], [1.0, 3.0]]), "k": np.array([[1.0, 0.0], [0.0, 1.0]])}
     plain = {"gamma_q": np.ones(2), "gamma_k": np.ones(2)}
-    yield Case("two queries, two keys", {**small, **plain, "eps": 1e-5})
-    yield Case("a gamma for queries and one for keys", {**draw((), 3, 4, 5), "eps": 1e-5})
-    yield Case("several heads", {**draw((2, 3), 4, 5, 6), "eps": 1e-5})
-    yield Case("as many queries as keys", {**draw((2,), 4, 4, 3), "eps": 1e-5})
+    yield Case("two queries, two keys", {**small, **plain, "eps": 0.0})
+    yield Case("a gamma for queries and one for keys", {**draw((), 3, 4, 5), "eps": 0.1})
+    yield Case("several heads", {**draw((2, 3), 4, 5, 6), "eps": 0.1})
+    yield Case("as many queries as keys", {**draw((2,), 4, 4, 3), "eps": 0.1})
     yield Case("as many keys as features", {**draw((3,), 2, 4, 4), "eps": 1e-3})
     yield Case("small vectors and a large eps", {**draw((2,), 3, 4, 5, 0.3), "eps": 0.3})
     yield Case(
@@ -946,7 +959,7 @@ def _scores_cases(rng: np.random.Generator) -> Iterator[Case]:
     )
     yield Case(
         "a single key",
-        {**draw((2,), 3, 1, 4), "eps": 1e-5},
+        {**draw((2,), 3, 1, 4), "eps": 0.1},
         Stage.SPECIAL,
         about="There is nothing to choose from: each weight is 1.",
     )
@@ -954,20 +967,20 @@ def _scores_cases(rng: np.random.Generator) -> Iterator[Case]:
     zero["q"][0, 1] = 0.0
     yield Case(
         "a query of zeros",
-        {**zero, "eps": 1e-5},
+        {**zero, "eps": 0.1},
         Stage.SPECIAL,
         about="All its scores are 0, so all keys get the same weight.",
     )
     yield Case(
         "inputs that must not be written to",
-        {**draw((2,), 3, 4, 5), "eps": 1e-5},
+        {**draw((2,), 3, 4, 5), "eps": 0.1},
         Stage.SPECIAL,
         layout="read-only",
     )
-    yield Case("float32 input", as_float32({**draw((2,), 3, 5, 4), "eps": 1e-5}), Stage.NUMERICS)
+    yield Case("float32 input", as_float32({**draw((2,), 3, 5, 4), "eps": 0.1}), Stage.NUMERICS)
     yield Case(
         "vectors a million times as long",
-        {**draw((2,), 3, 4, 5, 1e6), "eps": 1e-5},
+        {**draw((2,), 3, 4, 5, 1e6), "eps": 0.1},
         Stage.NUMERICS,
         about="How long a query is does not matter: that is what QK-norm is for.",
     )
@@ -1141,6 +1154,7 @@ _QK_NORM_SCORES = Exercise(
             {"order": "keys_first"},
         ),
         *default_eps_mistakes(),
+        EPS_FIXED,
         Mistake(
             "all_axes_reversed",
             "`k.T` reverses all axes, which is right for two only. Swap the last two: "
@@ -1171,18 +1185,18 @@ def _half_cases(rng: np.random.Generator) -> Iterator[Case]:
     x = np.array([[3.0, 4.0, 0.0], [300.0, 400.0, 0.0]], np.float16)
     yield Case(
         "the same direction at size 5 and at size 500",
-        {"x": x, "gamma": np.ones(3, np.float16), "eps": 1e-5},
+        {"x": x, "gamma": np.ones(3, np.float16), "eps": 0.0},
         about="Both examples point the same way, so both give the same y.",
     )
-    yield Case("activations of a hundred", {**draw((3, 5), 100.0), "eps": 1e-5})
-    yield Case("activations of a thousand", {**draw((2, 3, 6), 1000.0), "eps": 1e-5})
-    yield Case("near the end of float16", {**draw((2, 4), 2e4), "eps": 1e-5})
+    yield Case("activations of a hundred", {**draw((3, 5), 100.0), "eps": 0.1})
+    yield Case("activations of a thousand", {**draw((2, 3, 6), 1000.0), "eps": 0.1})
+    yield Case("near the end of float16", {**draw((2, 4), 2e4), "eps": 0.1})
     yield Case(
         "one feature far above the others",
         {
             "x": np.array([[0.5, -1.5, 2000.0, 0.25]], np.float16),
             "gamma": np.array([2.0, -1.5, 0.5, 1.75], np.float16),
-            "eps": 1e-5,
+            "eps": 0.1,
         },
     )
     yield Case("small values and a large eps", {**draw((3, 5), 0.25), "eps": 0.3})
@@ -1191,13 +1205,13 @@ def _half_cases(rng: np.random.Generator) -> Iterator[Case]:
         draw((3, 4), 1e-3),
         about="Their squares are as small as eps, which counts here.",
     )
-    yield Case("as many examples as features", {**draw((4, 4), 500.0), "eps": 1e-5})
+    yield Case("as many examples as features", {**draw((4, 4), 500.0), "eps": 0.1})
     yield Case(
         "an example of zeros",
-        {"x": np.zeros((2, 3), np.float16), "gamma": np.ones(3, np.float16), "eps": 1e-5},
+        {"x": np.zeros((2, 3), np.float16), "gamma": np.ones(3, np.float16), "eps": 0.1},
         Stage.SPECIAL,
     )
-    yield Case("float32 input", {**draw((3, 7), 1000.0, np.float32), "eps": 1e-5}, Stage.NUMERICS)
+    yield Case("float32 input", {**draw((3, 7), 1000.0, np.float32), "eps": 0.1}, Stage.NUMERICS)
 
 
 def _squares_in_half(x: Any, gamma: Any, eps: float = 1e-5) -> Any:

@@ -162,6 +162,20 @@ def default_eps_mistakes() -> tuple[Mistake, ...]:
     )
 
 
+EPS_FIXED = Mistake(
+    "eps_fixed",
+    "You use 1e-5 whatever eps is. Use the argument.",
+    {"fixed_eps": 1e-5},
+)
+
+
+def chosen_eps(eps: float | None, default: float, fixed: float | None) -> float:
+    """Return the eps that an answer uses: the one given, its default, or one of its own."""
+    if fixed is not None:
+        return fixed
+    return default if eps is None else eps
+
+
 def affine_mistakes() -> tuple[Mistake, ...]:
     """Return the mistakes about gamma and beta that every affine step shares."""
     return (
