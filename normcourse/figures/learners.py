@@ -26,7 +26,7 @@ def mistake_families(counts: Mapping[str, int]) -> CourseFigure:
     ax = fig.subplots()
     places = np.arange(len(counts))
     ax.barh(places, list(counts.values()), color=HIGHLIGHT, height=0.65)
-    for place, count in zip(places, counts.values(), strict=True):
+    for place, count in enumerate(counts.values()):
         ax.text(count + 0.4, place, str(count), va="center", color=INK, fontsize=10)
     ax.set_yticks(places, list(counts))
     ax.invert_yaxis()
@@ -53,7 +53,7 @@ def tests_that_miss(passing: Mapping[str, int], total: int) -> CourseFigure:
     places = np.arange(len(passing))
     ax.barh(places, [total] * len(passing), color=RAW, alpha=0.18, height=0.6)
     ax.barh(places, list(passing.values()), color=HIGHLIGHT, height=0.6)
-    for place, count in zip(places, passing.values(), strict=True):
+    for place, count in enumerate(passing.values()):
         ax.text(count + 0.5, place, str(count), va="center", color=INK, fontsize=10)
     ax.set_yticks(places, list(passing))
     ax.invert_yaxis()
