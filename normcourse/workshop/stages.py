@@ -96,7 +96,7 @@ def _python(root: Path, *words: str) -> tuple[int, str]:
 
 def _pytest(root: Path, *words: str, parallel: bool = True) -> Outcome:
     """Run pytest; its closing line becomes the detail."""
-    split = ["-n", str(cores()), "--benchmark-disable"] if parallel else []
+    split = ["-n", str(cores()), "--dist", "loadgroup", "--benchmark-disable"] if parallel else []
     code, output = _python(root, "pytest", *split, *words)
     closing = [match[1] for line in output.splitlines() if (match := CLOSING.match(line))]
     return Outcome(FAILED if code else PASSED, closing[-1] if closing else f"exit code {code}")
