@@ -189,7 +189,8 @@ def _notebook_cells(path: Path, text: str) -> list[Cell]:
     for number, cell in enumerate(cells, 1):
         if isinstance(cell, dict) and cell.get("cell_type") == "code":
             source = cell.get("source", "")
-            source = source if isinstance(source, str) else "".join(map(str, source))
+            lines = source if isinstance(source, list) else [source or ""]  # null, in broken files
+            source = "".join(map(str, lines))
             found.append(_cell(f"cell {number}", source, number - 1))
     return found
 

@@ -168,7 +168,7 @@ def _source(path: PurePosixPath, data: bytes) -> Source:
         _measure(path, text)
     try:
         return source_of(Path(f"{path.with_suffix('')}{path.suffix.lower()}"), text)
-    except (ValueError, RecursionError, MemoryError) as error:
+    except (ValueError, TypeError, RecursionError, MemoryError) as error:
         raise BadSource(f"{path}: cannot be read ({error or type(error).__name__}).") from None
 
 

@@ -280,6 +280,14 @@ def test_notebook_cells_fail_alone(judge: Judge) -> None:
     assert "cell 5" in (broken.feedback.message if broken.feedback else "")
 
 
+@pytest.mark.parametrize("source", [None, 3, {"a": 1}, [None, 3], True])
+def test_a_cell_whose_source_is_no_text_costs_itself(judge: Judge, source: object) -> None:
+    """Found by the long fuzz run: null instead of a text."""
+    book = json.loads(notebook("x = 1", RIGHT))
+    book["cells"][0]["source"] = source
+    assert judge({"a.ipynb": json.dumps(book).encode()}).outcome == "passed"
+
+
 def test_duplicate_cell_ids_do_not_matter(judge: Judge) -> None:
     book = json.loads(notebook(ZERO, RIGHT))
     for cell in book["cells"]:
