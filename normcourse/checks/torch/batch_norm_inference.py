@@ -816,8 +816,8 @@ _BATCH_NORM = Exercise(
     runtime="torch",
     probe="torch:layer output",
     hints=(
-        "What must be saved and trained, what saved and not trained, and what is neither? PyTorch "
-        "has a way for each of the three.",
+        "PyTorch has a way for what is trained, one for what is saved but not trained, and one "
+        "for plain numbers. Which is which here?",
         "Parameters weight and bias, buffers running_mean, running_var, num_batches_tracked. "
         "`self.training` chooses the statistics; the update stands outside the graph. Chapter 04, "
         "“The layer as a module”.",
@@ -826,9 +826,9 @@ _BATCH_NORM = Exercise(
         "parameters by `.view(1, -1, *(1,) * (x.ndim - 2))`.",
     ),
     insight=(
-        "Published tests of four courses were run against sixteen wrong versions of this class; "
-        "the best caught four. The weakest spots: inference with gradients on, the n − 1 in "
-        "running_var, and anything that only shows at a large eps."
+        "Sixteen wrong versions of this class were tried on checks in the style of four public "
+        "projects; the best caught four. None saw the biased running_var, the detached statistics "
+        "or the buffers that were never registered."
     ),
     cases=_batch_norm_cases,
     reference=_batch_norm_reference,

@@ -27,13 +27,18 @@ class Unusable(Exception):
 
 
 def _probe(name: str) -> Callable[[Probe], Probe]:
-    """Register a probe; whatever the answer does, modes and random numbers are as before."""
+    """Register a probe; gradient mode, random numbers and threads are afterwards as before."""
 
     def register(function: Probe) -> Probe:
         def probe(answer: Any, inputs: Inputs) -> Any:
-            with torch.random.fork_rng(devices=[]), torch.enable_grad():
-                torch.manual_seed(0)
-                return function(answer, inputs)
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)  # for arrays this small, threads cost more than they give
+            try:
+                with torch.random.fork_rng(devices=[]), torch.enable_grad():
+                    torch.manual_seed(0)
+                    return function(answer, inputs)
+            finally:
+                torch.set_num_threads(threads)
 
         PROBES[f"torch:{name}"] = probe
         return probe
@@ -333,7 +338,7 @@ def drop_biases(answer: Any, inputs: Inputs) -> Any:
     model = build(inputs["net"]).to(_tensor(inputs["x"]).dtype)
     answer(model)
     left = [
-        name
+        name if module.bias.any() else f"{name} (zeros)"
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None
     ]

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.checks.styles import batch_norm_inference_torch as in_torch
+
 Array = np.ndarray[Any, Any]
 Two = tuple[Array, Array]
 
@@ -250,4 +252,5 @@ STYLES = {
     "fold_batch_norm": [fold_einsum, fold_filters, fold_rows, fold_probed],
     "to_pytorch_momentum": [momentum_negated, momentum_numpy, momentum_array],
     "batch_norm_step": [step_two_variables, step_taken_off_again, step_through_helpers],
+    **in_torch.STYLES,
 }
