@@ -1,11 +1,10 @@
-"""Which engine computes a call: Numba, Triton or plain torch; and why not the one asked for."""
+"""Which engine computes a call: Numba or plain torch; and why not the one asked for."""
 
 from __future__ import annotations
 
 import functools
 import importlib
 import importlib.util
-import os
 import warnings
 from types import ModuleType
 
@@ -25,8 +24,6 @@ def why_not(device: torch.device | str) -> str | None:
     kind = torch.device(device).type
     if kind == "cpu":
         return _cpu_reason()
-    if kind == "cuda":
-        return _cuda_reason()
     return f"no fused kernels for tensors on {kind}: computed in plain torch operations"
 
 
@@ -50,32 +47,14 @@ def engine_for(x: Tensor) -> ModuleType | None:
     if reason is not None:
         _say(reason)
         return None
-    name = "cpu" if x.device.type == "cpu" and not interpreted() else "gpu"
-    return importlib.import_module(f"normcourse.kernels.{name}.engine")
-
-
-def interpreted() -> bool:
-    """Return whether Triton's interpreter is asked for: its kernels then run on the CPU."""
-    return os.environ.get("TRITON_INTERPRET", "0") == "1"
+    return importlib.import_module("normcourse.kernels.cpu.engine")
 
 
 @functools.cache
 def _cpu_reason() -> str | None:
-    if interpreted():
-        return None if _has("triton") else "TRITON_INTERPRET=1 is set and Triton is not installed"
     if not _has("numba"):
         return (
             'the fused kernels for the CPU need Numba (pip install "normcourse[fast]"): '
-            "computed in plain torch operations"
-        )
-    return None
-
-
-@functools.cache
-def _cuda_reason() -> str | None:
-    if not _has("triton"):
-        return (
-            "the fused kernels for the GPU need Triton (pip install triton): "
             "computed in plain torch operations"
         )
     return None

@@ -38,8 +38,6 @@ def forward(
     near = np.empty(x.shape[1], x.dtype)
     for i in range(start, stop):
         coming, out = x[min(i + 1, stop - 1)], near if streaming else y[i]
-        if not streaming:
-            fetch(coming)
         v.affine_each(x[i], high, low, scale, shift, out)
         v.activate(out, kind)
         if streaming:
@@ -93,9 +91,8 @@ def backward(
     near, before = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
     for i in range(start, stop):
         coming, out = min(i + 1, stop - 1), near if streaming else dx[i]
-        fetch(dy[coming])
-        if not streaming:
-            fetch(x[coming])
+        if streaming:
+            fetch(dy[coming])
         dz = _before(dy[i], x[i], high, low, scale, shift, kind, before)
         _dx(dz, x[i], high, low, scale, slope, offset, out)
         if streaming:

@@ -14,6 +14,6 @@ EACH = {"contract"}  # a * b + c in one step, no other liberty
 def compiled(liberties: set[str] | None = None) -> Callable[[Callable[..., Any]], Any]:
     """Return the decorator of a loop; ``liberties`` is what the compiler may do with floats."""
     decorate: Callable[[Callable[..., Any]], Any] = njit(
-        nogil=True, cache=True, fastmath=liberties or False
+        nogil=True, cache=True, fastmath=liberties or False, forceinline=True
     )
     return decorate

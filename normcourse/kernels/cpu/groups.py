@@ -32,8 +32,6 @@ def _moments(x: Any, group: int, count: int, groups: int, channels: int) -> Any:
     shift = np.float64(x[_place(group, 0, groups, channels)[0], 0])
     total, squares = 0.0, 0.0
     for k in range(count):
-        coming = _place(group, min(k + 1, count - 1), groups, channels)[0]
-        fetch(x[coming])
         sums = v.shifted_sums(x[_place(group, k, groups, channels)[0]], shift)
         total += sums[0]
         squares += sums[1]
@@ -58,15 +56,17 @@ def forward(
         low = x.dtype.type(mean[group] - np.float64(high))
         for k in range(count):
             segment, channel = _place(group, k, groups, channels)
-            coming = _place(group, min(k + 1, count - 1), groups, channels)[0]
             scale = x.dtype.type(inv_std * np.float64(weight[channel]))
-            out = near if streaming else y[segment]
-            if not streaming:
-                fetch(x[coming])
-            v.affine_one(x[segment], high, low, scale, bias[channel], out)
-            v.activate(out, kind)
             if streaming:
-                stream(out, y[segment], x[coming])
+                coming = _place(group, min(k + 1, count - 1), groups, channels)[0]
+                v.affine_one(x[segment], high, low, scale, bias[channel], near)
+                if kind != v.NONE:
+                    v.activate(near, kind)
+                stream(near, y[segment], x[coming])
+            else:
+                v.affine_one(x[segment], high, low, scale, bias[channel], y[segment])
+                if kind != v.NONE:
+                    v.activate(y[segment], kind)
 
 
 @compiled()
@@ -99,9 +99,6 @@ def backward(
         total, product = 0.0, 0.0
         for k in range(count):
             segment, channel = _place(group, k, groups, channels)
-            coming = _place(group, min(k + 1, count - 1), groups, channels)[0]
-            fetch(dy[coming])
-            fetch(x[coming])
             gamma = np.float64(weight[channel])
             scale, shift = x.dtype.type(root * gamma), bias[channel]
             dz = _before(dy[segment], x[segment], high, low, scale, shift, kind, before)
@@ -114,13 +111,12 @@ def backward(
         offset = x.dtype.type(-share * total)
         for k in range(count):
             segment, channel = _place(group, k, groups, channels)
-            coming = _place(group, min(k + 1, count - 1), groups, channels)[0]
             scale, shift = x.dtype.type(root * np.float64(weight[channel])), bias[channel]
             dz = _before(dy[segment], x[segment], high, low, scale, shift, kind, before)
-            out = near if streaming else dx[segment]
-            fetch(dy[coming])
-            if not streaming:
-                fetch(x[coming])
-            v.gradient_one(dz, x[segment], high, low, scale, slope, offset, out)
             if streaming:
-                stream(out, dx[segment], x[coming])
+                coming = _place(group, min(k + 1, count - 1), groups, channels)[0]
+                fetch(dy[coming])
+                v.gradient_one(dz, x[segment], high, low, scale, slope, offset, near)
+                stream(near, dx[segment], x[coming])
+            else:
+                v.gradient_one(dz, x[segment], high, low, scale, slope, offset, dx[segment])

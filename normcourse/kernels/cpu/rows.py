@@ -14,6 +14,7 @@ from normcourse.kernels.cpu import vectors as v
 from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
 from normcourse.kernels.cpu.memory import fetch, stream
 
+CHUNK = 4096  # values of a row whose products are summed in x's dtype
 FLUSH = 32  # rows whose weight gradients are summed in x's dtype before float64 takes them
 
 
@@ -29,10 +30,9 @@ def forward(
     width, period, adds = x.shape[1], weight.shape[0], residual.shape[0] > 0
     near = np.empty(width, x.dtype)
     for i in range(start, stop):
-        row, coming = x[i], x[min(i + 1, stop - 1)]
         if adds:
-            v.add(row, residual[i], total[i])
-            row = total[i]
+            v.add(x[i], residual[i], total[i])
+        row = total[i]  # without a residual total is x
         if centered:
             shift = np.float64(row[0])
             sums = v.shifted_sums(row, shift)
@@ -41,31 +41,54 @@ def forward(
             mu, var = 0.0, v.square_sum(row) / width
         scale = v.inverse_root(var, eps)
         mean[i], inv_std[i] = mu, scale
-        out = near if streaming else y[i]
-        if not streaming:
-            fetch(coming)
         high = x.dtype.type(mu)
         low = x.dtype.type(mu - np.float64(high))
-        w, b = weight[i % period], bias[i % period]
-        v.affine(row, high, low, x.dtype.type(scale), w, b, out)
-        v.activate(out, kind)
+        p = i % period if period > 1 else 0
         if streaming:
-            stream(out, y[i], coming)
+            v.affine(row, high, low, x.dtype.type(scale), weight[p], bias[p], near)
+            if kind != v.NONE:
+                v.activate(near, kind)
+            stream(near, y[i], x[min(i + 1, stop - 1)])
+        else:
+            v.affine(row, high, low, x.dtype.type(scale), weight[p], bias[p], y[i])
+            if kind != v.NONE:
+                v.activate(y[i], kind)
 
 
 @compiled(SUMS)
-def _sums(
+def _chunk_sums(
     dz: Any, x: Any, high: Any, low: Any, inv_std: Any, weight: Any, dweight: Any, dbias: Any
-) -> tuple[float, float]:
-    """Add to the gradients of the parameters; return the sums of dx_hat and dx_hat * x_hat."""
-    total, product = 0.0, 0.0
+) -> tuple[Any, Any]:
+    total, product = x.dtype.type(0), x.dtype.type(0)
     for j in range(x.size):
         x_hat = v.distance(x[j], high, low) * inv_std
         dx_hat = dz[j] * weight[j]
         dweight[j] += dz[j] * x_hat
         dbias[j] += dz[j]
-        total += np.float64(dx_hat)
-        product += np.float64(dx_hat * x_hat)
+        total += dx_hat
+        product += dx_hat * x_hat
+    return total, product
+
+
+@compiled()
+def _sums(
+    dz: Any, x: Any, high: Any, low: Any, inv_std: Any, weight: Any, dweight: Any, dbias: Any
+) -> tuple[float, float]:
+    """Add to the gradients of the parameters; return the sums of dx_hat and dx_hat * x_hat.
+
+    A chunk is summed in x's dtype, in as many parts as vectors hold; float64 adds the chunks.
+    """
+    if x.size <= CHUNK:
+        sums = _chunk_sums(dz, x, high, low, inv_std, weight, dweight, dbias)
+        return np.float64(sums[0]), np.float64(sums[1])
+    total, product = 0.0, 0.0
+    for a in range(0, x.size, CHUNK):
+        b = min(a + CHUNK, x.size)
+        sums = _chunk_sums(
+            dz[a:b], x[a:b], high, low, inv_std, weight[a:b], dweight[a:b], dbias[a:b]
+        )
+        total += np.float64(sums[0])
+        product += np.float64(sums[1])
     return total, product
 
 
@@ -88,7 +111,7 @@ def backward(
     near, before = np.empty(width, x.dtype), np.empty(width, x.dtype)
     some_dweight, some_dbias = np.zeros(weight.shape, x.dtype), np.zeros(weight.shape, x.dtype)
     for i in range(start, stop):
-        p = i % period
+        p = i % period if period > 1 else 0
         high, scale = x.dtype.type(mean[i]), x.dtype.type(inv_std[i])
         low = x.dtype.type(mean[i] - np.float64(high))
         dz = dy[i]
@@ -100,16 +123,17 @@ def backward(
         total, product = _sums(dz, x[i], high, low, scale, w, dw, db)
         slope = x.dtype.type(-inv_std[i] * inv_std[i] * product / width)
         offset = x.dtype.type(-inv_std[i] * total / width if centered else 0.0)
-        out = near if streaming else dx[i]
-        coming = min(i + 1, stop - 1)
-        fetch(dy[coming])
-        if not streaming:
-            fetch(x[coming])
-        _dx(dz, x[i], high, low, scale, w, slope, offset, out)
-        if adds:
-            v.add(out, dtotal[i], out)
         if streaming:
-            stream(out, dx[i], x[coming])
+            coming = min(i + 1, stop - 1)
+            fetch(dy[coming])
+            _dx(dz, x[i], high, low, scale, w, slope, offset, near)
+            if adds:
+                v.add(near, dtotal[i], near)
+            stream(near, dx[i], x[coming])
+        else:
+            _dx(dz, x[i], high, low, scale, w, slope, offset, dx[i])
+            if adds:
+                v.add(dx[i], dtotal[i], dx[i])
         if (i - start) % FLUSH == FLUSH - 1 or i == stop - 1:
             _flush(some_dweight, dweight)
             _flush(some_dbias, dbias)

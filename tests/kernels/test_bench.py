@@ -1,0 +1,61 @@
+"""The benchmark compares equal computations and counts bytes as it says; no time is asserted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from normcourse.kernels import bench
+from normcourse.kernels.cases import CASES, Case
+from normcourse.kernels.contenders import Textbook, draw, eager, fused
+from normcourse.terminal.screen import Screen
+
+pytest.importorskip("numba", reason='needs Numba (pip install "normcourse[fast]")')
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_all_contenders_compute_the_same(case: Case) -> None:
+    rest = (40,) if len(case.shape) == 2 else (8, 5, 7)
+    small = replace(case, shape=(6, *rest), groups=4)
+    tensors = draw(small)
+    expected, found, book = eager(small)(*tensors), fused(small)(*tensors), Textbook(small)
+    arrays = [one.detach().numpy() for one in tensors]
+    for by_torch, ours, by_numpy in zip(expected, found, book.forward(*arrays), strict=True):
+        torch.testing.assert_close(ours, by_torch, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(by_numpy, by_torch.detach().numpy(), rtol=1e-5, atol=1e-5)
+    dys = [torch.randn_like(one) for one in expected]
+    gradients = torch.autograd.grad(expected, tensors, dys)
+    for one, other in zip(torch.autograd.grad(found, tensors, dys), gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=2e-5)
+    weight = next(one for one in arrays if one.ndim == 1)
+    dx, dweight, _ = book.backward([one.numpy() for one in dys], weight)
+    np.testing.assert_allclose(dx, gradients[0].numpy(), rtol=1e-5, atol=1e-5)
+    of_weight = next(one for one in gradients if one.ndim == 1)
+    np.testing.assert_allclose(dweight, of_weight.numpy(), rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "forward", "backward"),
+    [("layer_norm", 2, 3), ("batch_norm", 3, 5), ("inference", 2, 3), ("add_rms_norm", 4, 4)],
+)
+def test_bytes_are_counted_as_the_method_needs(method: str, forward: int, backward: int) -> None:
+    counted = {(case.forward, case.backward) for case in CASES if case.method == method}
+    assert counted == {(forward, backward)}
+
+
+def test_a_run_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "record.json"
+    options = {"threads": (1,), "rounds": 2, "compiles": False, "names": ("batch norm, late",)}
+    assert bench.bench(Screen(sys.stdout, width=200), **options, json_file=file) == 0
+    record = json.loads(file.read_text(encoding="utf-8"))
+    assert [part["memory"] for part in record["parts"]] == ["fresh", "reused"]
+    assert {"processor", "cores", "torch", "numba", "date"} <= set(record["machine"])
+    shown = capsys.readouterr().out
+    assert "batch norm, late, backward" in shown
+    assert "torch / fused" in shown
