@@ -23,7 +23,19 @@ MAY_IMPORT = {
     "checks": {"checks", "norms", "modules", "surgery", "numpy", "torch", "platformdirs"},
     # its command line and progress bar, where its secret lies, and the option to use a cluster
     "grading": {"grading", "checks", "numpy", "typer", "rich", "platformdirs", "distributed"},
-    "terminal": {"terminal", "checks", "grading", "workshop", "numpy", "torch", "typer", "rich"},
+    "terminal": {
+        *(
+            "terminal",
+            "checks",
+            "grading",
+            "kernels",
+            "workshop",
+            "numpy",
+            "torch",
+            "typer",
+            "rich",
+        ),
+    },
     "cli": {"terminal", "checks"},
     "site": {
         *("site", "checks", "docutils", "sphinx", "myst_nb", "myst_parser", "markdown_it"),
@@ -32,7 +44,7 @@ MAY_IMPORT = {
 }
 # What may not be imported when a module is loaded, only inside functions.
 LAZY = {
-    "terminal": {"rich", "numpy", "torch", "workshop"},
+    "terminal": {"rich", "numpy", "torch", "workshop", "kernels"},
     "grading": {"rich", "platformdirs", "distributed"},
     "checks": {"torch", "modules", "surgery", "platformdirs"},
 }

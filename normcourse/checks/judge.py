@@ -55,13 +55,14 @@ class Attempt:
     got: Outputs | None = None
 
 
-def judge(exercise: Exercise, runner: Runner, *, seed: int = 0) -> Feedback:
+def judge(exercise: Exercise, runner: Runner, *, seed: int = 0, explain: bool = True) -> Feedback:
     """Return the verdict on an answer.
 
     Args:
         exercise: what was asked.
         runner: runs the learner's answer.
         seed: of the cases; the same seed gives the same feedback.
+        explain: look for the cause of a failure. Without it the verdict is the same, sooner.
 
     Returns:
         Feedback with status "passed" or with the first failing case, its likely cause and what
@@ -78,8 +79,10 @@ def judge(exercise: Exercise, runner: Runner, *, seed: int = 0) -> Feedback:
             return not_started(exercise, seed)
         attempts.append(attempt)
         finding = examine(exercise, attempt)
-        if finding is not None:
+        if finding is not None and explain:
             return _diagnosed(exercise, runner, finding, attempts, cases[number + 1 :], seed)
+        if finding is not None:
+            return _failed(exercise, finding, seed, attempt)
     finding, seen_in = _habits(exercise, runner, attempts)
     if finding is not None:
         return _failed(exercise, finding, seed, seen_in)

@@ -41,14 +41,21 @@ def define(code: str) -> dict[str, Any]:
     return scope
 
 
-def verdict(exercise: Exercise, answer: Any, seed: int = 0, time_limit: float = 10.0) -> Feedback:
+def verdict(
+    exercise: Exercise,
+    answer: Any,
+    seed: int = 0,
+    time_limit: float = 10.0,
+    *,
+    explain: bool = True,
+) -> Feedback:
     """Judge a callable as the notebook does."""
     supplied: dict[str, Any] = {}
     if exercise.uses:
         scope = define(supplied_code(exercise))
         supplied = {name: scope[name] for name in exercise.uses}
     runner = InProcessRunner(answer, exercise, supplied=supplied, time_limit=time_limit)
-    return judge(exercise, runner, seed=seed)
+    return judge(exercise, runner, seed=seed, explain=explain)
 
 
 def adapt(exercise: Exercise, function: Any) -> Any:
@@ -83,7 +90,7 @@ def surviving_mutants(exercise: Exercise) -> tuple[list[str], int]:
             answer = define(code)[exercise.id]
         except Exception:
             return False
-        return verdict(exercise, answer, time_limit=2.0).passed
+        return verdict(exercise, answer, time_limit=2.0, explain=False).passed
 
     alive, count = survivors(text_of(exercise).solution, passes)
     return [mutant.key for mutant in alive], count
