@@ -31,7 +31,7 @@ def test_surviving_mutants_are_known_and_explained(exercise: Exercise) -> None:
 @pytest.mark.xdist_group("measure")
 def test_the_published_page_is_up_to_date() -> None:
     text = page([measured(exercise) for exercise in EXERCISES])
-    assert PAGE.read_text(encoding="utf-8") == text, "run `make exercises`"
+    assert PAGE.read_text(encoding="utf-8") == text, "run `python -m tests.checks.measure`"
 
 
 def test_equivalents_name_exercises() -> None:
