@@ -72,7 +72,7 @@ def check(answer: Callable[..., Any] | type) -> Feedback:
             f"Write check(batch_norm_forward), without quotes and without a call."
         )
     exercise = find(answer.__name__)
-    feedback = _verdict(exercise, answer)
+    feedback = verdict_on(exercise, answer)
     _remember(
         lambda kept: kept.with_verdict(exercise.id, exercise.version, feedback.status, store.now())
     )
@@ -119,7 +119,8 @@ def reset(answer: Answer) -> Note:
     return Note(f"`{exercise.id}` is as if never opened. Its stub:", (), text_of(exercise).stub)
 
 
-def _verdict(exercise: Exercise, answer: Any) -> Feedback:
+def verdict_on(exercise: Exercise, answer: Any) -> Feedback:
+    """Judge an answer in this interpreter: the stub is not started, the rest is for the judge."""
     if _is_stub(exercise, answer):
         return not_started(exercise)
     supplied: dict[str, Any] = {}

@@ -1,9 +1,9 @@
 """What is served: the Sphinx extension of the book.
 
-It adds the directives ``live-exercise``, ``exercise-list``, ``quiz``, ``api`` and ``methods``, puts
-alternative texts on figures, numbers chapters by their file names, and hosts MathJax and the text
-font beside the pages, so that no page asks anything of another host. Nothing here is imported by
-``import normcourse``.
+It adds the directives ``live-exercise``, ``exercise-list``, ``try-it``, ``quiz``, ``api`` and
+``methods``, puts alternative texts on figures, numbers chapters by their file names, and hosts
+MathJax and the text font beside the pages, so that no page asks anything of another host. Nothing
+here is imported by ``import normcourse``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,18 @@ ASSETS = Path(__file__).parent / "assets"
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives, nodes and handlers of the book with Sphinx."""
     from normcourse import __version__
-    from normcourse.site import api, figures, html, live_exercise, numbering, pages, quiz, vendor
+    from normcourse.site import (
+        api,
+        figures,
+        html,
+        live_exercise,
+        numbering,
+        pages,
+        quiz,
+        try_it,
+        vendor,
+    )
 
-    for part in (api, html, live_exercise, quiz, figures, numbering, vendor, pages):
+    for part in (api, html, live_exercise, try_it, quiz, figures, numbering, vendor, pages):
         part.register(app)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
