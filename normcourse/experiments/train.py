@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+Watch = Callable[[int, float], None]
+Draw = Callable[[int], Tensor]
 
 
 def train(
@@ -15,8 +21,13 @@ def train(
     generator: torch.Generator,
     batch_size: int = 64,
     lr: float = 0.1,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    draw: Draw | None = None,
+    watch: Watch | None = None,
+    stop_at: float = math.inf,
 ) -> list[float]:
-    """Train ``net`` in place by plain SGD and return the loss of every step.
+    """Train ``net`` in place by SGD and return the loss of every step.
 
     Args:
         net: maps (N, *) to scores of shape (N, classes).
@@ -26,21 +37,51 @@ def train(
         generator: draws each batch, without repetition inside a batch.
         batch_size: inputs per step.
         lr: learning rate.
+        momentum: of SGD; 0 is plain SGD.
+        weight_decay: of SGD: this times the weight is added to each gradient.
+        draw: the indices of the batch of a step, shape (N,), in place of random ones.
+        watch: called with (step, loss) after the gradients are there and before the step is made.
+        stop_at: ends the training at the first loss above it; one that is no number always ends it.
 
     Returns:
-        The cross-entropy of each batch before its step.
+        The cross-entropy of each batch before its step; shorter than ``steps`` when stopped.
     """
-    optimizer = torch.optim.SGD(net.parameters(), lr=lr)
+    optimizer = torch.optim.SGD(
+        net.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay
+    )
     net.train()
-    losses = []
-    for _ in range(steps):
-        batch = torch.randperm(len(x), generator=generator)[:batch_size]
+    losses: list[float] = []
+    for step in range(steps):
+        if draw is None:
+            batch = torch.randperm(len(x), generator=generator)[:batch_size]
+        else:
+            batch = draw(step)
         loss = nn.functional.cross_entropy(net(x[batch]), t[batch])
+        losses.append(loss.item())
+        if not losses[-1] <= stop_at or not math.isfinite(losses[-1]):
+            break
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        if watch is not None:
+            watch(step, losses[-1])
         optimizer.step()
-        losses.append(loss.item())
     return losses
+
+
+@torch.no_grad()
+def mean_loss(net: nn.Module, x: Tensor, t: Tensor, *, training: bool = False) -> float:
+    """Return the mean cross-entropy over one batch; mode and running statistics are put back.
+
+    With ``training=True`` the batch is normalized by its own statistics.
+    """
+    was_training = net.training
+    kept = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    net.train(training)
+    loss: float = nn.functional.cross_entropy(net(x), t).item()
+    net.train(was_training)
+    for name, buffer in net.named_buffers():
+        buffer.copy_(kept[name])
+    return loss
 
 
 @torch.no_grad()
