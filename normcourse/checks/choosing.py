@@ -36,7 +36,7 @@ def situation(**differs: Any) -> Situation:
 # ---------------------------------------------------------------- what speaks against a method
 
 
-def _objections(s: Situation) -> Iterator[tuple[str, tuple[str, ...], str]]:
+def objections(s: Situation) -> Iterator[tuple[str, tuple[str, ...], str]]:
     """Yield what a situation forbids: which question, the methods it rules out, and why."""
     all_but_batch, all_but_instance = METHODS[1:], METHODS[:-1]
     if s["free"]:
@@ -99,7 +99,7 @@ def _reasons_against(s: Situation, *, without: tuple[str, ...] = ()) -> dict[str
         without: questions that are not asked.
     """
     found: dict[str, str] = {}
-    for question, methods, reason in _objections(s):
+    for question, methods, reason in objections(s):
         for method in methods if question not in without else ():
             found.setdefault(method, reason)
     return found

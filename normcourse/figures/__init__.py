@@ -14,6 +14,14 @@ from normcourse.figures.features import (
     feature_spread,
     feature_spread_normalized,
 )
+from normcourse.figures.interactive import (
+    backward_still,
+    batch_still,
+    choose_still,
+    depth_still,
+    explorer_still,
+    running_still,
+)
 from normcourse.figures.learners import mistake_families, tests_that_miss
 from normcourse.figures.pooling import pooled_axes, pooled_mask
 from normcourse.figures.standardizing import eps_and_the_root, variance_divisor, worked_example
@@ -23,8 +31,13 @@ __all__ = [
     "CourseFigure",
     "affine_per_channel",
     "affine_undo",
+    "backward_still",
+    "batch_still",
     "batch_table",
+    "choose_still",
+    "depth_still",
     "eps_and_the_root",
+    "explorer_still",
     "feature_correlation",
     "feature_histograms",
     "feature_spread",
@@ -33,6 +46,7 @@ __all__ = [
     "mistake_families",
     "pooled_axes",
     "pooled_mask",
+    "running_still",
     "tests_that_miss",
     "variance_divisor",
     "worked_example",

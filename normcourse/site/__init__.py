@@ -26,6 +26,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         api,
         figures,
         html,
+        interactive,
         live_exercise,
         numbering,
         pages,
@@ -34,6 +35,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         vendor,
     )
 
-    for part in (api, html, live_exercise, try_it, quiz, figures, numbering, vendor, pages):
+    parts = (api, html, live_exercise, try_it, quiz, interactive, figures, numbering, vendor, pages)
+    for part in parts:
         part.register(app)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,20 @@ _X = _RNG.normal(3.0, 2.0, size=(24, 5))
 _Y = (_X - _X.mean(axis=0)) / _X.std(axis=0)
 _MAPS = _RNG.normal(size=(6, 4, 3, 2))
 
+
+def _exported(name: str) -> Any:
+    """The numbers of an interactive figure."""
+    folder = Path(_base.__file__).parents[1] / "site" / "interactive" / "data"
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
 EXAMPLES: dict[str, Callable[[], figures.CourseFigure]] = {
+    "backward_still": lambda: figures.backward_still(_exported("backward")),
+    "batch_still": lambda: figures.batch_still(_exported("batch-composition")),
+    "choose_still": lambda: figures.choose_still(_exported("choose")),
+    "depth_still": lambda: figures.depth_still(_exported("depth")),
+    "explorer_still": lambda: figures.explorer_still(_exported("axes-explorer")),
+    "running_still": lambda: figures.running_still(_exported("running-statistics")),
     "affine_per_channel": lambda: figures.affine_per_channel(
         _MAPS, np.array([1.0, 0.5, 2.0, -1.0]), np.array([0.0, 2.0, -3.0, 5.0])
     ),
