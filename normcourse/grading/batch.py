@@ -152,13 +152,21 @@ def run(
     work.sheets.sort(key=lambda sheet: (sheet.learner, sheet.attempt))
 
 
-def on_this_machine(kind: Kind, jobs: int) -> Grader:
-    """Return a grader that keeps ``jobs`` processes busy, each with a sandbox of its own."""
+def on_this_machine(kind: Kind, jobs: int, *, started: Iterable[Slot] = ()) -> Grader:
+    """Return a grader that keeps ``jobs`` processes busy, each with a sandbox of its own.
+
+    Args:
+        kind: of the sandboxes.
+        jobs: how many.
+        started: processes that were started beforehand; they are used first.
+    """
 
     def grade(tasks: Iterator[Task]) -> Iterator[Done]:
         waiting: queue.Queue[Task | None] = queue.Queue()
         done: queue.Queue[Done | BaseException] = queue.Queue()
-        slots = [Slot(kind) for _ in range(jobs)]
+        slots = [*started, *(Slot() for _ in range(jobs))][:jobs]
+        for slot in slots:
+            slot.kind = kind
         threads = [_worker(slot, waiting, done) for slot in slots]
         try:
             yield from _pumped(tasks, waiting, done, ahead=2 * jobs)

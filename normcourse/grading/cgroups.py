@@ -16,6 +16,7 @@ from pathlib import Path
 MEMORY_MB = 6144
 TASKS = 128
 _ROOT = Path("/sys/fs/cgroup")
+_OWN = Path("/proc/self/cgroup")
 _number = count()
 
 Group = tuple[Path, ...]
@@ -45,20 +46,34 @@ def create() -> Group:
 
 def _create_in_version_2(name: str) -> Group:
     """Use the part of the unified hierarchy that was handed to this user, if there is one."""
+    parent = _parent_in_version_2()
+    if parent is None:
+        return ()
+    folder = parent / name
     try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
-        own = next(line[3:] for line in lines if line.startswith("0::"))
-        parent = (_ROOT / own.lstrip("/")).parent
-        wanted = (parent / "cgroup.subtree_control").read_text(encoding="ascii").split()
-        if not {"memory", "pids"} <= set(wanted):
-            return ()
-        folder = parent / name
         folder.mkdir()
-        (folder / "memory.max").write_text(str(MEMORY_MB * 2**20), encoding="ascii")
-        (folder / "pids.max").write_text(str(TASKS), encoding="ascii")
-    except (OSError, StopIteration):
+        for key, value in {"memory.max": MEMORY_MB * 2**20, "pids.max": TASKS}.items():
+            (folder / key).write_text(str(value), encoding="ascii")
+    except OSError:
+        _removed(folder)
         return ()
     return (folder,)
+
+
+def _parent_in_version_2() -> Path | None:
+    """Return the folder beside this process's own group, if it hands on memory and tasks.
+
+    A group with processes in it may not hand on controllers, so a new group is a sibling.
+    """
+    try:
+        lines = _OWN.read_text(encoding="ascii").splitlines()
+        own = next(line[3:] for line in lines if line.startswith("0::"))
+        parent = (_ROOT / own.lstrip("/")).parent
+        handed_on = (parent / "cgroup.subtree_control").read_text(encoding="ascii").split()
+    except (OSError, StopIteration):
+        return None
+    inside = parent == _ROOT or _ROOT in parent.parents
+    return parent if inside and {"memory", "pids"} <= set(handed_on) else None
 
 
 def entrance(group: Group) -> Callable[[], None] | None:
@@ -84,8 +99,9 @@ def remove(group: Group, *, patience: float = 2.0) -> None:
 
 def sweep() -> None:
     """Remove the groups of graders that were killed themselves."""
-    for controller in ("memory", "pids"):
-        for folder in (_ROOT / controller).glob("normcourse-*-*"):
+    unified = _parent_in_version_2()
+    for parent in (_ROOT / "memory", _ROOT / "pids", *([unified] if unified else [])):
+        for folder in parent.glob("normcourse-*-*"):
             owner = folder.name.split("-")[1]
             if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
                 _removed(folder)

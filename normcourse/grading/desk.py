@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from normcourse.grading.formats import kits, machine_read, tables, write
 from normcourse.grading.journal import Journal, JournalInUse
 from normcourse.grading.results import Class, Results
 from normcourse.grading.sandbox import NoSandbox
+from normcourse.grading.slot import Slot
 
 _BAD = (
     assignments.BadAssignment,
@@ -73,12 +74,23 @@ def grade(order: Order) -> int:
 def _graded(order: Order, begun: float) -> tuple[batch.Run, Class]:
     people = tables.read_roster(order.roster) if order.roster else {}
     handed = submissions.find(order.given, single=order.single)
+    with _started(order, len(handed)) as slots:
+        return _graded_with(slots, order, people, handed, begun)
+
+
+def _graded_with(
+    slots: list[Slot],
+    order: Order,
+    people: dict[str, tables.Person],
+    handed: list[submissions.Handed],
+    begun: float,
+) -> tuple[batch.Run, Class]:
     asked = _assignment(order, handed)
     again = frozenset(assignments.select(order.regrade, ()))
     if not report.folder_is_ours(order.out):
         raise submissions.BadSubmissions(f"{order.out}: holds other files. Give an empty folder.")
     key = secret.load(order.secret_file or secret.default_path(), results=order.out)
-    grader = _grader(order, len(handed))
+    grader = _grader(order, len(handed), slots)
     with Journal(order.out / "journal.jsonl") as journal:
         deadlines = {n: p.deadline for n, p in people.items() if p.deadline is not None}
         work = batch.Run(asked, key, journal, deadlines, again)
@@ -132,14 +144,28 @@ def _assignment(order: Order, handed: list[submissions.Handed]) -> Assignment:
     return base
 
 
-def _grader(order: Order, count: int) -> batch.Grader:
+@contextmanager
+def _started(order: Order, count: int) -> Iterator[list[Slot]]:
+    """Start the grading processes, which load while the rest is looked at; end them for sure."""
+    jobs = 0 if order.scheduler else min(order.jobs, count)
+    slots = [Slot() for _ in range(jobs)]
+    try:
+        for slot in slots:
+            slot.start()
+        yield slots
+    finally:
+        for slot in slots:
+            slot.close()
+
+
+def _grader(order: Order, count: int, slots: list[Slot]) -> batch.Grader:
     if order.scheduler:
         return on_cluster(order.scheduler, unsafe=order.unsafe)
     kind = selftest.choose(unsafe=order.unsafe)
     safe = "" if kind.safe else " (NOT a full sandbox: no namespaces)"
     jobs = min(order.jobs, max(1, count))
     print(f"Sandbox: {kind}{safe}. {count} submissions, {jobs} jobs.", file=sys.stderr)
-    return batch.on_this_machine(kind, jobs)
+    return batch.on_this_machine(kind, jobs, started=slots)
 
 
 def _progress(total: int) -> Any:

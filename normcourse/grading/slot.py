@@ -1,8 +1,9 @@
 """One of the processes that grade side by side: holds its own sandbox, grades what it is sent.
 
 ``python -m normcourse.grading.slot`` reads messages from standard input and writes its answers to
-standard output, both in the codec of the judges. It is a process of its own so that whatever a
-submission does to the one that reads it costs no other.
+standard output. The first says what kind of sandbox to build, each further one is a task in the
+codec of the judges. It is a process of its own so that whatever a submission does to the one that
+reads it costs no other; it starts while the grader still looks at what was handed in.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -69,7 +71,10 @@ def main() -> None:
     os.dup2(2, 1)
     _bound_memory()
     cgroups.sweep()
-    boxes = Boxes(Kind(sys.argv[1], sys.argv[2] == "drop"))
+    first = read_message(requests)
+    if first is None:  # the grader found nothing to grade
+        return
+    boxes = Boxes(Kind(**json.loads(first)))
     try:
         while (message := read_message(requests)) is not None:
             records = work(boxes, unpack(message))
@@ -89,15 +94,29 @@ def _bound_memory() -> None:
 
 
 class Slot:
-    """The other side of such a process; started when first needed, renewed when lost.
+    """The other side of such a process; renewed when lost.
 
     Args:
-        kind: how its sandbox is built.
+        kind: how its sandbox is built; may be set later, before the first task.
     """
 
-    def __init__(self, kind: Kind) -> None:
-        self._kind = kind
+    def __init__(self, kind: Kind | None = None) -> None:
+        self.kind = kind
+        self._told = False
         self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process, which loads what it needs in the meantime."""
+        if self._process is None:
+            self._told = False
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "normcourse.grading.slot"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            )
 
     def grade(self, task: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the records of a task; where the process is lost twice, infra_error for each."""
@@ -129,10 +148,13 @@ class Slot:
             process.stdout.close()
 
     def _try(self, task: dict[str, Any]) -> tuple[list[dict[str, Any]] | None, str]:
-        process = self._started()
+        self.start()
+        process = self._process
+        assert process is not None
         timer = threading.Timer(_patience(task), process.kill)
         timer.start()
         try:
+            self._tell_kind()
             write_message(process.stdin, pack(task))  # type: ignore[arg-type]
             reply = read_message(process.stdout)  # type: ignore[arg-type]
         except (OSError, codec.CodecError) as error:
@@ -147,20 +169,14 @@ class Slot:
             return None, lost
         return list(json.loads(reply)), ""
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "normcourse.grading.slot"),
-                    *(self._kind.name, "drop" if self._kind.drop else "stay"),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-                start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            )
-        return self._process
+    def _tell_kind(self) -> None:
+        """Say how the sandbox is to be built, once for each process."""
+        if self._told:
+            return
+        if self.kind is None or self._process is None:
+            raise ValueError("kind: expected the kind of sandbox before the first task, got None.")
+        write_message(self._process.stdin, json.dumps(asdict(self.kind)).encode())  # type: ignore[arg-type]
+        self._told = True
 
 
 def _patience(task: dict[str, Any]) -> float:
