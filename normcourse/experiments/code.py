@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
+import importlib
 import inspect
 import textwrap
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
+
+_PROJECT = "normcourse"
 
 
 def code_hash(function: Any) -> str:
@@ -29,60 +35,96 @@ def code_hash(function: Any) -> str:
 
 def _visit(thing: Any, seen: dict[str, str]) -> None:
     """Add the source of a function or class of the project, and of all that it names."""
-    thing = inspect.unwrap(thing)
-    module = getattr(thing, "__module__", None) or ""
-    if not isinstance(thing, FunctionType | type) or not module.startswith("normcourse"):
+    thing = inspect.unwrap(getattr(thing, "__func__", thing))
+    if not isinstance(thing, FunctionType | type) or not _is_ours(thing):
         return
-    name = f"{module}.{thing.__qualname__}"
+    tree = _tree(thing)
+    source = thing.__qualname__ if tree is None else ast.unparse(tree)
+    name = f"{thing.__module__}.{thing.__qualname__}"
+    if isinstance(thing, FunctionType) and thing.__name__ == "<lambda>":
+        name += f"({source})"  # all lambdas of a file have one name
     if name in seen:
         return
-    seen[name] = _source(thing)
+    seen[name] = source
     if isinstance(thing, type):
         for base in thing.__bases__:
             _visit(base, seen)
-        functions = [_function(member) for member in vars(thing).values()]
+        for word, member in vars(thing).items():
+            _follow_member(word, member, name, seen)
     else:
-        functions = [thing]
-    for function in functions:
-        if function is not None:
-            _follow(function, name, seen)
+        _follow(thing, name, seen)
+    if tree is not None:
+        _follow_imports(tree, name, seen)
+
+
+def _is_ours(thing: Any) -> bool:
+    module = getattr(thing, "__module__", None) or ""
+    return module == _PROJECT or module.startswith(f"{_PROJECT}.")
+
+
+def _follow_member(word: str, member: Any, owner: str, seen: dict[str, str]) -> None:
+    """Visit what a member of a class names, or add it if it is a constant."""
+    for part in ("__func__", "func", "fget"):  # class and static methods, cached and plain ones
+        member = getattr(member, part, member)
+    if isinstance(member, FunctionType):
+        _follow(inspect.unwrap(member), f"{owner}.{word}", seen)
+    elif not word.startswith("__"):
+        _constant(member, f"{owner}.{word}", seen)
 
 
 def _follow(function: FunctionType, owner: str, seen: dict[str, str]) -> None:
-    """Visit what a function's code names among the globals of its file."""
+    """Visit what a function's code names among the globals of its file, and what it closes over."""
+    if function.__code__.co_filename == "<string>":  # a dataclass wrote it
+        return
     words = _names(function.__code__)
     for word in sorted(words & function.__globals__.keys()):
         value = function.__globals__[word]
-        if isinstance(value, ModuleType):
-            if value.__name__.startswith("normcourse"):
-                for inner in sorted(words & vars(value).keys()):
-                    _visit(vars(value)[inner], seen)
-        elif isinstance(value, FunctionType | type):
-            _visit(value, seen)
-        else:
+        if not isinstance(value, ModuleType):
             _constant(value, f"{owner}:{word}", seen)
+        elif value.__name__.split(".")[0] == _PROJECT:
+            for inner in sorted(words & vars(value).keys()):
+                _constant(vars(value)[inner], f"{value.__name__}:{inner}", seen)
+    _constant(function.__defaults__, f"{owner}:defaults", seen)
+    _constant(function.__kwdefaults__, f"{owner}:defaults", seen)
+    for word, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            _constant(cell.cell_contents, f"{owner}:{word}", seen)
+        except ValueError:  # not yet given a value
+            continue
+
+
+def _follow_imports(tree: ast.AST, owner: str, seen: dict[str, str]) -> None:
+    """Visit what a function takes from the project by an import of its own."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == _PROJECT:
+            module = importlib.import_module(node.module or "")
+            for alias in node.names:
+                _constant(getattr(module, alias.name, None), f"{owner}:{alias.name}", seen)
 
 
 def _constant(value: Any, name: str, seen: dict[str, str]) -> None:
-    """Add a constant; a table of functions counts by its functions."""
-    if isinstance(value, dict):
+    """Add a constant; functions, classes and what holds them count by their source."""
+    if isinstance(value, FunctionType | type):
+        seen[name] = value.__qualname__
+        _visit(value, seen)
+    elif isinstance(value, functools.partial):
+        _constant([value.func, *value.args, value.keywords], name, seen)
+    elif isinstance(value, dict):
         for key, item in value.items():
             _constant(item, f"{name}[{key!r}]", seen)
     elif isinstance(value, tuple | list):
         for k, item in enumerate(value):
             _constant(item, f"{name}[{k}]", seen)
-    elif isinstance(value, FunctionType | type):
-        seen[name] = getattr(value, "__qualname__", "")
-        _visit(value, seen)
-    elif isinstance(value, int | float | str | bytes | bool | None):
+    elif isinstance(value, set | frozenset):
+        seen[name] = repr(sorted(map(repr, value)))
+    elif isinstance(value, Enum):
+        seen[name] = str(value)
+    elif is_dataclass(value) and not isinstance(value, type):
+        _visit(type(value), seen)
+        for field in fields(value):
+            _constant(getattr(value, field.name), f"{name}.{field.name}", seen)
+    elif value is None or isinstance(value, int | float | complex | str | bytes | bool):
         seen[name] = repr(value)
-
-
-def _function(member: Any) -> FunctionType | None:
-    """Return the function behind a member of a class."""
-    member = getattr(member, "__func__", member)
-    member = getattr(member, "fget", member)
-    return member if isinstance(member, FunctionType) else None
 
 
 def _names(code: CodeType) -> set[str]:
@@ -91,13 +133,29 @@ def _names(code: CodeType) -> set[str]:
     return set(code.co_names).union(*inner)
 
 
-def _source(thing: Any) -> str:
-    """Return the syntax tree of a function or class without its docstrings."""
+def _tree(thing: Any) -> ast.AST | None:
+    """Return the syntax tree of a function or class without docstrings; None for generated ones."""
     try:
+        if isinstance(thing, FunctionType) and thing.__name__ == "<lambda>":
+            return _lambda(thing)
         tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
-    except (OSError, TypeError, SyntaxError):  # made at run time, as NamedTuple's methods
-        return f"{thing.__module__}.{thing.__qualname__}"
+    except (OSError, TypeError, SyntaxError):  # made at run time, as a NamedTuple's methods
+        return None
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    return tree
+
+
+def _lambda(function: FunctionType) -> ast.AST | None:
+    """Return the tree of a lambda; of all that begin on its line, where there are several."""
+    lines, _ = inspect.findsource(function)
+    first = function.__code__.co_firstlineno
+    nodes = [
+        node
+        for node in ast.walk(ast.parse("".join(lines)))
+        if isinstance(node, ast.Lambda) and node.lineno == first
+    ]
+    return ast.Tuple(elts=list(nodes), ctx=ast.Load()) if nodes else None
