@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,83 @@ def _seconds(command: list[str], folder: Path | None = None) -> float:
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command[:4])}: {done.stderr[-2000:]}")
     return seconds
+
+
+# --- a large class, a few of them hostile ----------
+
+
+_WRONG = "def batch_norm_forward(x, gamma, beta, eps=1e-5):\n    return x\n"
+_HOSTILE = (
+    f"import os\nos._exit(0)\n{_WRONG}",
+    f"{_WRONG}raise SystemExit\n",
+    f"np.allclose = np.array_equal = lambda *a, **k: True\n{_WRONG}",
+    "def batch_norm_forward(x, gamma, beta, eps=1e-5):\n    return [0] * 10**11\n",
+    "def batch_norm_forward(x, gamma, beta, eps=1e-5):\n    print('x' * 10**8)\n    return x\n",
+    "def batch_norm_forward(x, gamma, beta, eps=1e-5):\n    while True: pass\n",
+)
+
+
+def large_class(folder: Path, learners: int, jobs: int, *, every: float = 1.0) -> dict[str, Any]:
+    """Grade one exercise of many learners, one in fifty hostile, and watch the memory.
+
+    Args:
+        folder: to work in.
+        learners: how many.
+        jobs: processes side by side.
+        every: seconds between two looks at the memory.
+
+    Returns:
+        Seconds; the most memory that the grader's own processes held together (sandboxes, which
+        have limits of their own, not counted) in each tenth of the run; verdicts by outcome.
+    """
+    given, out = folder / "given", folder / "out"
+    given.mkdir(parents=True)
+    for number, (name, answer) in enumerate(_answers(learners).items()):
+        code = (
+            f"{_HOSTILE[number // 50 % len(_HOSTILE)]}# {number}\n" if number % 50 == 7 else answer
+        )
+        (given / f"{name}.py").write_text(f"import numpy as np\n{code}", encoding="utf-8")
+    command = [sys.executable, "-m", "normcourse.grading.command", str(given), "--out", str(out)]
+    command += ["--jobs", str(jobs), "--exercise", _EXERCISE]
+    begun = time.perf_counter()
+    looks: list[float] = []
+    with open(folder / "said", "w+", encoding="utf-8") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said)
+        while process.poll() is None:
+            looks.append(_megabytes(process.pid))
+            time.sleep(every)
+        seconds = time.perf_counter() - begun
+        said.seek(0)
+        if process.returncode != 0:
+            raise RuntimeError(f"the grader ended with {process.returncode}: {said.read()[-2000:]}")
+    records = (out / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    outcomes = Counter(json.loads(r)["outcome"] for r in records if '"outcome"' in r)
+    tenth = max(1, len(looks) // 10)
+    peaks = [round(max(looks[k : k + tenth])) for k in range(0, len(looks), tenth)]
+    return {
+        "s": round(seconds, 1),
+        "MB by tenths": peaks,
+        "outcomes": dict(sorted(outcomes.items())),
+    }
+
+
+def _megabytes(pid: int) -> float:
+    """Return the memory of a process and of those it started itself, sandboxes left out."""
+    total = 0.0
+    children = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+            children[int(stat.parent.name)] = int(fields[1])
+        except (OSError, IndexError, ValueError):  # ended in the meantime
+            continue
+    for one in (pid, *(child for child, parent in children.items() if parent == pid)):
+        try:
+            words = Path(f"/proc/{one}/statm").read_text(encoding="ascii").split()
+        except OSError:
+            continue
+        total += int(words[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return total
 
 
 # --- the same exercise for other graders ----------
@@ -210,6 +288,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 seconds = grader(python, root / name, few)
                 figures[f"one exercise, {few} notebooks, {name}, s"] = round(seconds, 2)
                 print(f"{name}: {seconds:.1f} s", file=sys.stderr)
+        if arguments.large:
+            name = f"one exercise, {arguments.large} files, 2 % hostile, {max(arguments.jobs)} jobs"
+            figures[name] = large_class(root / "large", arguments.large, max(arguments.jobs))
     return figures
 
 
@@ -219,6 +300,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[20, 200, 2000])
     parser.add_argument("--jobs", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--few", type=int, default=20, help="notebooks for the comparison")
+    parser.add_argument("--large", type=int, default=0, help="a class with hostile answers")
     parser.add_argument("--otter", default="", help="Python of an environment with otter-grader")
     parser.add_argument("--nbgrader", default="", help="Python of an environment with nbgrader")
     print(json.dumps(measure(parser.parse_args()), indent=1))
