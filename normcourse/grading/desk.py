@@ -59,7 +59,8 @@ def grade(order: Order) -> int:
     """Grade, write the reports, say what came of it.
 
     Returns:
-        0; 1 with ``strict`` unless all has passed; 2 on bad input; 3 where marks are open.
+        0; 1 with ``strict`` unless all has passed; 2 on bad input; 3 where marks are open
+        or could not be written.
     """
     begun = time.perf_counter()
     try:
@@ -67,6 +68,14 @@ def grade(order: Order) -> int:
     except _BAD as problem:
         print(f"normcourse grade: {problem}", file=sys.stderr)
         return 2
+    except OSError as problem:  # a full disk, a folder that may not be written to
+        print(
+            f"normcourse grade: {problem.filename or order.out}: {problem.strerror or problem}. "
+            f"Verdicts reached so far are kept in {order.out / 'journal.jsonl'}; mend this and run "
+            "the same command again.",
+            file=sys.stderr,
+        )
+        return 3
     _summary(work, whole, order.out, time.perf_counter() - begun)
     return _exit_code(whole, strict=order.strict)
 

@@ -6,6 +6,9 @@ import csv
 import json
 import os
 import random
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -256,6 +259,37 @@ def test_a_full_disk_leaves_a_journal_that_can_be_read(tmp_path: Path, monkeypat
         journal.add([{**record, "key": "c"}])
     with Journal(tmp_path / "j") as journal:
         assert ("a" in journal, "b" in journal, journal.get("c")["key"]) == (True, False, "c")
+
+
+def test_a_disk_that_is_really_full_costs_no_verdict(kind: Kind, tmp_path: Path) -> None:
+    """A small disk of its own, made larger between two runs of the same command."""
+    if os.getuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("mounting a small disk needs root and unshare")
+    given, disk = fill(tmp_path / "in", 12), tmp_path / "disk"
+    disk.mkdir()
+    words = shlex.join(command(given, disk / "out", "--jobs", "2"))
+    script = (
+        f"mount --make-rprivate / && mount -t tmpfs -o size=64k tmpfs {disk} && "
+        f"{words}; echo first $?; mount -o remount,size=20m {disk}; {words}; echo second $?"
+    )
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    if "first" not in done.stdout:
+        pytest.skip(f"no disk can be mounted here: {done.stderr[-200:]}")
+    assert "first 3" in done.stdout
+    assert "No space left on device" in done.stderr
+    assert "run the same command again" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "second 0" in done.stdout
+    found = re.search(r"(\d+) verdicts reached, (\d+) found in the journal", done.stdout)
+    assert found is not None
+    assert int(found[1]) + int(found[2]) == 36
+    assert int(found[2]) > 0
 
 
 def test_a_half_written_line_is_cut_off(tmp_path: Path) -> None:
