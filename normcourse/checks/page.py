@@ -7,15 +7,73 @@ outputs that a page shows before anybody presses Run. Strings go in and out.
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
+import json
 import linecache
 import traceback
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from normcourse.checks.source import parse, same_code
 
-__all__ = ["check_cell", "run_cell"]
+if TYPE_CHECKING:
+    from normcourse.checks.feedback import Feedback
+
+__all__ = ["answer", "check_cell", "printing", "run_cell"]
 
 NAME = "<your code>"
+PRINT_LIMIT = 20_000  # characters of output that a page shows
+
+
+def answer(request: str, write: Callable[[str], object]) -> str:
+    """Answer a request of the page: JSON in, JSON out, what is printed goes to ``write``.
+
+    Args:
+        request: ``{"do": "run", "code": ...}`` or ``{"do": "check", "code": ..., "exercise": id}``.
+        write: called with each piece of what the code prints, up to ``PRINT_LIMIT`` characters.
+
+    Returns:
+        ``{"stopped": text}`` for a run, ``{"feedback": {...}, "comparison": text}`` for a check.
+
+    Example:
+        >>> answer('{"do": "run", "code": "print(1)"}', lambda text: None)
+        '{"stopped": ""}'
+    """
+    asked = json.loads(request)
+    with printing(write):
+        if asked["do"] == "run":
+            return json.dumps({"stopped": run_cell(asked["code"])})
+        feedback = check_cell(asked["exercise"], asked["code"])
+    return json.dumps(
+        {"feedback": json.loads(feedback.to_json()), "comparison": feedback.comparison}
+    )
+
+
+@contextlib.contextmanager
+def printing(write: Callable[[str], object]) -> Iterator[None]:
+    """Hand on what is printed, cut at ``PRINT_LIMIT`` characters."""
+    paper = _Paper(write)
+    with contextlib.redirect_stdout(paper), contextlib.redirect_stderr(paper):
+        yield
+
+
+class _Paper(io.TextIOBase):
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._hand_on, self._room, self._full = write, PRINT_LIMIT, False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str, /) -> int:
+        kept = text[: self._room]
+        self._room -= len(kept)
+        if kept:
+            self._hand_on(kept)
+        if len(kept) < len(text) and not self._full:
+            self._full = True
+            self._hand_on("\n… more was printed than a page shows\n")
+        return len(text)
 
 
 def run_cell(code: str) -> str:
@@ -51,15 +109,14 @@ def run_cell(code: str) -> str:
     return ""
 
 
-def check_cell(exercise_id: str, code: str) -> str:
-    """Judge the code of a cell and return the feedback as JSON.
+def check_cell(exercise_id: str, code: str) -> Feedback:
+    """Judge the code of a cell.
 
     Raises:
         UnknownExercise: there is no such exercise.
 
     Example:
-        >>> import json
-        >>> json.loads(check_cell("normalized_example", "def normalized_example(:"))["status"]
+        >>> check_cell("normalized_example", "def normalized_example(:").status
         'error'
     """
     from normcourse.checks import find
@@ -69,11 +126,11 @@ def check_cell(exercise_id: str, code: str) -> str:
 
     exercise = find(exercise_id)
     if not code.strip() or same_code(code, text_of(exercise).stub):
-        return not_started(exercise).to_json()
+        return not_started(exercise)
     try:
         tree = parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return not_loaded(exercise, f"syntax error: {_no_syntax(error)}").to_json()
+        return not_loaded(exercise, f"syntax error: {_no_syntax(error)}")
     scope, stopped = _scope(code), ""
     for statement in tree.body:  # one that fails costs itself alone: calls below the function, say
         try:
@@ -82,8 +139,8 @@ def check_cell(exercise_id: str, code: str) -> str:
             stopped = stopped or _told(error)
     if exercise_id not in scope:
         why = f" What stopped it: {stopped}" if stopped else ""
-        return not_loaded(exercise, f"`{exercise_id}` is not defined.{why}").to_json()
-    return verdict_on(exercise, scope[exercise_id]).to_json()
+        return not_loaded(exercise, f"`{exercise_id}` is not defined.{why}")
+    return verdict_on(exercise, scope[exercise_id])
 
 
 def _scope(code: str) -> dict[str, Any]:

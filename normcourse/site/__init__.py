@@ -27,6 +27,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         figures,
         html,
         interactive,
+        live,
         live_exercise,
         numbering,
         pages,
@@ -35,7 +36,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         vendor,
     )
 
-    parts = (api, html, live_exercise, try_it, quiz, interactive, figures, numbering, vendor, pages)
-    for part in parts:
+    cells = (live_exercise, try_it, quiz, interactive)
+    for part in (api, html, *cells, figures, numbering, vendor, live, pages):
         part.register(app)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

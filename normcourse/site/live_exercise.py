@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["ExerciseCard", "ExerciseList", "LiveExercise", "register"]
 
 LEVELS = {1: "easy", 2: "medium", 3: "hard", 4: "very hard"}
+HERE = "an editor takes the place of the code where scripts run and the book is served over http"
 RUNTIMES = {"numpy": "NumPy", "torch": "PyTorch"}
 
 
@@ -102,6 +103,8 @@ class LiveExercise(SphinxDirective):
             ),
             ("Terminal", [nodes.literal("", f"normcourse check {file} {exercise.id}")]),
         ]
+        if self.config.normcourse_live and exercise.runtime == "numpy":
+            rows.append(("This page", [nodes.Text(HERE)]))  # a script puts the editor there
         colab = colab_address(self.config, notebook)
         if colab:
             link = nodes.reference("", "open the notebook there", refuri=colab)
