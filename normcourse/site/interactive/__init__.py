@@ -135,6 +135,7 @@ def load_scripts(
         else []
     )
     if found:
+        app.add_css_file(f"{FOLDER}/palette.css")
         app.add_css_file(f"{FOLDER}/interactive.css")
     for name in dict.fromkeys(found):
         app.add_js_file(f"{FOLDER}/{name}.js", type="module")

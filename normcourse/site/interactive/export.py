@@ -24,9 +24,10 @@ from normcourse import norms
 from normcourse.checks import choosing
 from normcourse.norms import METHODS, core
 
-__all__ = ["EXPORTS", "export", "main"]
+__all__ = ["EXPORTS", "export", "files", "main"]
 
 DATA = Path(__file__).parent / "data"
+ASSETS = Path(__file__).parent / "assets"
 EPS = 1e-5
 Array = NDArray[Any]
 Data = dict[str, Any]
@@ -260,8 +261,8 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 # ---------------------------------------------------------------- the gradient
 
-_X = (2.0, 3.0, 7.0)
-_DY = (1.4, -0.4, 0.5)
+_X = (2.0, 3.0, 5.0)
+_DY = (0.7, -0.3, 1.8)
 
 
 def _backward() -> Data:
@@ -357,20 +358,38 @@ def _tight(text: str) -> str:
     return re.sub(r"\[\s+([-\d.e+,\s]+?)\s+\]", joined, text)
 
 
+def palette() -> str:
+    """Return the course's colours as custom properties of the figures' frames."""
+    from normcourse.figures import palette as colors
+
+    plain = ("raw", "highlight", "card", "ink", "faint", "other")
+    names = {**colors.METHOD_COLORS, **{name: getattr(colors, name.upper()) for name in plain}}
+    lines = "".join(f"  --nc-{name}: {color};\n" for name, color in names.items())
+    return (
+        "/* Written by site/interactive/export.py from figures/palette.py. */\n"
+        f".nc-interactive-frame {{\n{lines}}}\n"
+    )
+
+
+def files() -> dict[Path, str]:
+    """Return what the command writes: path to content."""
+    found = {ASSETS / "palette.css": palette()}
+    for name in EXPORTS:
+        found[DATA / f"{name}.json"], found[DATA / f"{name}.svg"] = export(name)
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the files, or with ``--check`` say which of them are not as they would be written."""
     parser = argparse.ArgumentParser(prog="python -m normcourse.site.interactive.export")
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     options = parser.parse_args(arguments)
     stale = []
-    for name in EXPORTS:
-        for ending, text in zip(("json", "svg"), export(name), strict=True):
-            path = DATA / f"{name}.{ending}"
-            if options.check:
-                same = path.is_file() and path.read_text(encoding="utf-8") == text
-                stale += [] if same else [path.name]
-            else:
-                path.write_text(text, encoding="utf-8")
+    for path, text in files().items():
+        if not options.check:
+            path.write_text(text, encoding="utf-8")
+        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+            stale.append(path.name)
     print("\n".join(f"{name} is not as its sources say" for name in stale) or "up to date")
     return 1 if stale else 0
 
