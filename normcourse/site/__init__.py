@@ -1,9 +1,10 @@
 """What is served: the Sphinx extension of the book.
 
 It adds the directives ``live-exercise``, ``exercise-list``, ``try-it``, ``quiz``, ``api`` and
-``methods``, puts alternative texts on figures, numbers chapters by their file names, and hosts
-MathJax and the text font beside the pages, so that no page asks anything of another host. Nothing
-here is imported by ``import normcourse``.
+``methods``, puts alternative texts on figures and numbers chapters by their file names. Python for
+the browser, MathJax and the text font lie beside the pages, so that no page asks anything of
+another host, and a service worker keeps them for times without a network. Nothing here is imported
+by ``import normcourse``.
 """
 
 from __future__ import annotations
@@ -30,13 +31,15 @@ def setup(app: Sphinx) -> dict[str, Any]:
         live,
         live_exercise,
         numbering,
+        offline,
         pages,
+        progress_page,
         quiz,
         try_it,
         vendor,
     )
 
-    cells = (live_exercise, try_it, quiz, interactive)
-    for part in (api, html, *cells, figures, numbering, vendor, live, pages):
+    cells = (live_exercise, try_it, quiz, progress_page, interactive)
+    for part in (api, html, *cells, figures, numbering, vendor, live, pages, offline):
         part.register(app)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -15,7 +15,7 @@ from sphinx.util import logging
 from sphinx.util.console import colorize
 
 from normcourse.site import npm
-from normcourse.site.exercise_data import DataError, data_folder, load_chapters
+from normcourse.site.exercise_data import Chapter, DataError, data_folder, load_chapters
 from normcourse.site.live_build import LiveFiles, copy_runtime, prepare
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ def course(app: Sphinx) -> dict[str, Any]:
     try:
         chapters = load_chapters(folder)
     except DataError:
-        return {"exercises": []}  # the directive that needed it has complained
+        return {"chapters": [], "exercises": []}  # the directive that needed it has complained
+    listed = [{"notebook": chapter.notebook, "title": _heading(chapter)} for chapter in chapters]
     places = cast(StandardDomain, app.env.get_domain("std")).anonlabels
     exercises = []
     for chapter in chapters:
@@ -92,7 +93,12 @@ def course(app: Sphinx) -> dict[str, Any]:
                     "page": f"{app.builder.get_target_uri(page)}#{label}" if page else "",
                 }
             )
-    return {"exercises": exercises}
+    return {"chapters": listed, "exercises": exercises}
+
+
+def _heading(chapter: Chapter) -> str:
+    title = chapter.title.removeprefix("Exercises of ").partition(": ")[2] or chapter.title
+    return title[:1].upper() + title[1:]
 
 
 def register(app: Sphinx) -> None:

@@ -134,3 +134,10 @@ export function foldOtherWays(card) {
   card.querySelector(".nc-folds").append(fold);
   fold.append(h("div", { class: "nc-fold-body" }, how));
 }
+
+/** One line where the book was built without Python for the browser. */
+export function sayWhy(place, reason) {
+  const line = h("p", { class: "nc-elsewhere" },
+    `Code does not run in this copy of the book, which was built without Python (${reason}).`);
+  place.querySelector("[data-part=stub]").after(line);
+}
