@@ -28,7 +28,7 @@ export function sentence(now, step) {
 }
 
 mount("backward", (root, data) => {
-  const chosen = { x: [...data.x], dy: [...data.dy], step: 0, turn: -55 };
+  const chosen = { x: [...data.x], dy: [...data.dy], step: 0, turn: -25 };
   const told = result();
   const steps = radios("Step", STEPS.map((text, k) => [k, text]), chosen.step, (k) => { chosen.step = k; update(); });
   const entries = (name, limit, label) => html("fieldset", { class: "nc-entries" }, html("legend", {}, label),
