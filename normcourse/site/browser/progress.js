@@ -65,8 +65,11 @@ function mergedEntry(one, other) {
 export function toText(progress) {
   const names = Object.keys(progress.exercises).sort();
   const ordered = Object.fromEntries(names.map((name) => [name, inOrder(progress.exercises[name])]));
-  return `${JSON.stringify({ schema: SCHEMA, exercises: ordered }, null, 1)}\n`;
+  return `${ascii(JSON.stringify({ schema: SCHEMA, exercises: ordered }, null, 1))}\n`;
 }
+
+const ascii = (text) => text.replace(/[^\n -~]/g, (letter) =>
+  `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 const inOrder = ({ version, best, last, updated, passed_at, attempts, hints }) =>
   ({ version, best, last, updated, passed_at, attempts, hints });
