@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -22,7 +23,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if words is None else words)
     try:
-        return _run(given)
+        return _run(given, leave=words is None)
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130
@@ -35,7 +36,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return _refuse(str(problem))
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], *, leave: bool) -> int:
     if len(words) > 1 and words[0] == "check" and not any(w.startswith("-") for w in words):
         import gc
 
@@ -45,12 +46,20 @@ def _run(words: list[str]) -> int:
         from normcourse.terminal.check import check
 
         try:
-            return check(Path(words[1]), words[2:])
+            code = check(Path(words[1]), words[2:])
         finally:
             gc.enable()
+        return _leave(code) if leave else code
     from normcourse.terminal.run import run
 
     return run(words)
+
+
+def _leave(code: int) -> NoReturn:
+    """End this process without taking NumPy apart first, which costs a tenth of the whole."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 def _is_bad_input(problem: Exception) -> bool:

@@ -33,7 +33,7 @@ class Stage(IntEnum):
     INPUTS = 11
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One call of the learner's code.
 
@@ -61,7 +61,7 @@ class Case:
     outputs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mistake:
     """A wrong answer that learners give, and what to tell them.
 
@@ -88,7 +88,7 @@ class Mistake:
             raise ValueError(f"mistake {self.id!r}: give either faults or wrong")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mismatch:
     """Where and how outputs differ from what is right.
 
@@ -114,7 +114,7 @@ class Mismatch:
 Compare = Callable[[Case, Outputs, Outputs], Mismatch | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Exercise:
     """One autograded exercise. Its id is the name of the function or class the learner writes.
 

@@ -6,6 +6,7 @@ in memory. Everywhere else a child is a new interpreter, which costs a second im
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -52,6 +53,7 @@ class Forked:
         requests, replies = os.pipe(), os.pipe()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+        gc.freeze()  # what both have stays shared: no collector of either writes to it
         self.pid = os.fork()
         if self.pid == 0:
             _become_worker(requests[0], replies[1], folder, memory_mb, cpu_seconds)

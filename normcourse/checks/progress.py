@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -146,18 +147,16 @@ def save(progress: Progress, path: Path | None) -> None:
     """Write the progress in one step: after a crash the file is the old one or the new one."""
     if path is None:
         return
-    import tempfile
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}-{time.monotonic_ns()}.part")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with part.open("x", encoding="utf-8") as file:
             file.write(progress.to_json())
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        os.replace(part, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 

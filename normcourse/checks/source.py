@@ -15,11 +15,12 @@ from functools import cached_property
 from pathlib import Path
 
 MAX_BYTES = 50 * 1024 * 1024
-_SHELL = re.compile(r"^\s*(?:\w[\w, ]*=\s*)?[!%](?!=)")
-_HELP = re.compile(r"^\s*(?:\?+\w[\w.]*|\w[\w.]*\?+)\s*$")
+# Patterns as text: compiled when a file holds what is not Python, which most do not.
+_SHELL = r"^\s*(?:\w[\w, ]*=\s*)?[!%](?!=)"
+_HELP = r"^\s*(?:\?+\w[\w.]*|\w[\w.]*\?+)\s*$"
 _CELL_MAGIC = re.compile(r"^\s*%%(\w*)")
 _PYTHON_MAGICS = ("time", "timeit", "capture", "prun")
-_OPENING = re.compile(r"^(?:(?:def|class|async def|import|from)\b|@|# %%|^\w[\w, ]*=[^=])")
+_OPENING = r"^(?:(?:def|class|async def|import|from)\b|@|# %%|^\w[\w, ]*=[^=])"
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -204,7 +205,7 @@ def _parts(name: str, text: str) -> list[Cell]:
     if not whole.problem:
         return [whole]
     lines = text.splitlines()
-    starts = [n for n, line in enumerate(lines) if n == 0 or _OPENING.match(line)]
+    starts = [n for n, line in enumerate(lines) if n == 0 or re.match(_OPENING, line)]
     starts = [n for n in starts if n == 0 or not lines[n - 1].startswith("@")]  # decorated
     ends = [*starts[1:], len(lines)]
     parts = [
@@ -243,7 +244,7 @@ def _without_magics(text: str) -> tuple[str, list[str]]:
         return text, []
     skipped, kept = [], []
     for line in lines:
-        if _SHELL.match(line) or _HELP.match(line):
+        if re.match(_SHELL, line) or re.match(_HELP, line):
             skipped.append(line.strip())
             indent = line[: len(line) - len(line.lstrip())]
             kept.append(f"{indent}pass")

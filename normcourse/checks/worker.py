@@ -233,6 +233,7 @@ def main(folder: str, memory_mb: int, cpu_seconds: int, preload: list[str]) -> N
     install_shim()
     sys.path.append(folder)
     limit_resources(memory_mb, cpu_seconds)
+    gc.freeze()  # what is imported stays, and a branch shares it as long as nobody looks at it
     gc.enable()  # off while the imports ran, which it makes slower
     write_message(replies, b"ready")
     Server(codec, probes, requests, replies).serve()

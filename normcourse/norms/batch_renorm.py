@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from normcourse.norms import batch_norm as _batch_norm
 from normcourse.norms import core
 from normcourse.norms._validate import (
     Array,
@@ -29,6 +28,7 @@ from normcourse.norms._validate import (
     check_number,
     same_shape,
 )
+from normcourse.norms.batch_norm import axes as axes_of_batch_norm
 from normcourse.norms.batch_norm import batch_norm, batch_norm_backward
 from normcourse.norms.method import Method, Shape, draw_parameter, per_channel_example
 
@@ -147,7 +147,7 @@ def batch_renorm_backward(
         return batch_norm_backward(dy, x, gamma, **statistics, training=False, eps=eps)
     dy, scale = same_shape(dy, "dy", x, "x"), as_parameter(gamma, "gamma", x.shape[1:2])
     out, r, d = _renormalized(x, running_mean, running_var, r_max, d_max, eps)
-    axis = _batch_norm.axes(x.ndim)
+    axis = axes_of_batch_norm(x.ndim)
     dx_hat, dgamma, dbeta = core.affine_backward(
         dy, out.x_hat * r + d, core.per_channel(scale, x.ndim), shared_over=axis
     )
@@ -168,7 +168,7 @@ def _renormalized(
     eps = check_eps(eps)
     r_max = check_number(r_max, "r_max", at_least=1, usual="3")
     d_max = check_number(d_max, "d_max", at_least=0, usual="5")
-    out = core.standardize(x, _batch_norm.axes(x.ndim), eps)
+    out = core.standardize(x, axes_of_batch_norm(x.ndim), eps)
     old_mean, old_var = (
         as_required(value, name, x.shape[1:2]).astype(out.mean.dtype).reshape(out.mean.shape)
         for value, name in ((running_mean, "running_mean"), (running_var, "running_var"))
@@ -194,7 +194,7 @@ METHOD = Method(
     title="batch renormalization",
     kind="activation",
     layout="(N, C, *)",
-    axes=_batch_norm.axes,
+    axes=axes_of_batch_norm,
     pooled="N, H and W: one mean per channel, corrected by the running one",
     parameters=("gamma", "beta"),
     state=("running_mean", "running_var", "num_batches_tracked"),

@@ -15,9 +15,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from normcourse.norms import batch_norm as _batch_norm
 from normcourse.norms import core
 from normcourse.norms._validate import Array, as_floats, as_parameter, check_eps, same_shape
+from normcourse.norms.batch_norm import axes as axes_of_batch_norm
 from normcourse.norms.method import Method, per_channel_example
 from normcourse.norms.precision import working_dtype
 from normcourse.norms.whitening import covariance, eigen_inverse_root
@@ -215,7 +215,7 @@ METHOD = Method(
     title="decorrelated BatchNorm",
     kind="activation",
     layout="(N, C, *)",
-    axes=_batch_norm.axes,
+    axes=axes_of_batch_norm,
     pooled="N, H and W: one mean per channel, one covariance for all",
     parameters=("gamma", "beta"),
     state=("running_mean", "running_cov", "num_batches_tracked"),

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike
 
-from normcourse.norms import batch_norm as _batch_norm
 from normcourse.norms._validate import Array, as_floats, as_parameter, check_whole, same_shape
+from normcourse.norms.batch_norm import axes as axes_of_batch_norm
 from normcourse.norms.batch_norm import batch_norm, batch_norm_backward
 from normcourse.norms.method import Method, per_channel_example
 from normcourse.norms.precision import working_dtype
@@ -137,7 +137,7 @@ METHOD = Method(
     title="ghost BatchNorm",
     kind="activation",
     layout="(N, C, *)",
-    axes=_batch_norm.axes,
+    axes=axes_of_batch_norm,
     pooled="a slice of N, H and W: one mean per channel and ghost",
     parameters=("gamma", "beta"),
     state=("running_mean", "running_var", "num_batches_tracked"),

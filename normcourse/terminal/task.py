@@ -105,8 +105,9 @@ def host_of(task: Task, time_limit: float, spare: Child | None = None) -> Host:
         _IMPORTS_TORCH.search(cell.code) for cell in task.source.cells
     )
     preload = ("torch",) if torch else ()
-    host = Host(task.source, time_limit=time_limit, preload=preload, spare=spare)
-    if any(_can_run(exercise, task.source) for exercise in task.begun):
+    count = sum(_can_run(exercise, task.source) for exercise in task.begun)
+    host = Host(task.source, time_limit=time_limit, preload=preload, spare=spare, alone=count == 1)
+    if count:
         host.prepare()
     return host
 

@@ -71,9 +71,36 @@ def test_eps_has_one_default() -> None:
 def test_public_names() -> None:
     assert all(hasattr(norms, name) for name in norms.__all__)
     assert len(set(norms.__all__)) == len(norms.__all__)
-    public = {name for name in vars(norms) if not name.startswith("_")}
-    modules = {path.stem for path in FOLDER.glob("*.py")}
-    assert public - modules - {"annotations"} <= set(norms.__all__)
+    assert dir(norms) == sorted(norms.__all__)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from normcourse.norms import batch_norm as function",
+        "import normcourse.norms.batch_norm\nfrom normcourse.norms import batch_norm as function",
+        "from normcourse.norms import METHODS, batch_norm as function",
+    ],
+    ids=["function first", "file first", "registry first"],
+)
+def test_a_name_is_the_function_whatever_was_loaded_before(statement: str) -> None:
+    program = f"{statement}\nprint(function([[1.0], [3.0]], eps=0.0).tolist())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[[-1.0], [1.0]]"
+
+
+def test_a_method_loads_its_own_file() -> None:
+    program = (
+        "import sys; from normcourse.norms import rms_norm;"
+        "print(sorted(m for m in sys.modules if m.startswith('normcourse.norms.')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "rms_norm" in done.stdout
+    assert "batch_norm" not in done.stdout
 
 
 AXES = [
