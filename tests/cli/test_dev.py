@@ -81,12 +81,13 @@ def test_bench_reports_ratios_and_writes_json(
     assert times["cold"]["python, import numpy"]["ratio"] == 1.0
     assert times["cold"]["python"]["ratio"] < 1.0
     assert times["cold"]["normcourse check: a right answer"]["median"] > 0
+    assert times["cold"]["python, import numpy"]["processor_ratio"] == 1.0
     assert times["warm"][FORWARD]["worst"] in {m.id for m in find(FORWARD).mistakes}
     assert not (here / "progress.json").exists()
 
 
 def test_bench_says_what_is_too_slow(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = {"right": 0.001, "wrong": 9.0, "worst": "x"}
+    row = {"right": 0.001, "wrong": 9.0, "unknown": 0.001, "worst": "x"}
     monkeypatch.setattr(bench, "warm_times", lambda n: {FORWARD: row})
     monkeypatch.setattr(bench, "cold_times", lambda n: {})
     done = cli("bench")
