@@ -872,6 +872,7 @@ def _step_variant(
     uses = training_uses if training else inference_uses
     given = {
         "batch": (mean, var),
+        "unbiased": (mean, var * n / (n - 1)),
         "running": (running_mean, running_var),
         "updated": (new_mean, new_var),
     }[uses]
@@ -1036,6 +1037,12 @@ _BATCH_NORM_STEP = Exercise(
             "training_uses_running",
             "In training you normalize with the running statistics. Use the batch's own.",
             {"training_uses": "running"},
+        ),
+        Mistake(
+            "training_uses_unbiased",
+            "In training you normalize with the variance that divides by n − 1. That one is "
+            "stored; the batch is normalized with the biased one.",
+            {"training_uses": "unbiased"},
         ),
         Mistake(
             "training_uses_updated",

@@ -142,6 +142,12 @@ _MERGE_MOMENTS = Exercise(
             {"between": "none"},
         ),
         Mistake(
+            "plain_averages",
+            "You average means and variances as if all sets were of one size and lay at one place. "
+            "Weigh by the counts, and add the spread of the means.",
+            wrong=lambda counts, means, variances: (means.mean(axis=0), variances.mean(axis=0)),
+        ),
+        Mistake(
             "plain_mean",
             "You average the means without weights. A set of nₖ values counts nₖ times.",
             {"mean_weights": "equal"},

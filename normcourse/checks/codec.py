@@ -155,6 +155,8 @@ def _pack(value: Any, blobs: list[bytes], budget: _Budget, depth: int) -> list[A
 
 def _pack_array(value: Any, blobs: list[bytes], budget: _Budget, depth: int) -> list[Any]:
     array = np.asarray(value)
+    if array.dtype.char in "gG":  # long double, which is double on other platforms
+        array = array.astype("f8" if array.dtype.char == "g" else "c16")
     dtype = array.dtype.newbyteorder("<")
     if dtype.str not in _DTYPES:
         return ["unsupported", f"numpy array of dtype {array.dtype}"]

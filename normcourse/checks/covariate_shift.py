@@ -445,6 +445,7 @@ def _saturated_variant(
     function: str = "tanh",
     sign: str = "both",
     below: bool = False,
+    equal: bool = False,
     axis: tuple[int, ...] = (1, 2),
     divisor: str = "all",
 ) -> Any:
@@ -452,7 +453,8 @@ def _saturated_variant(
     threshold = threshold if fixed is None else fixed
     a = _ACTIVATIONS[function](z)
     size = {"both": np.abs(a), "positive": a, "negative": -a}[sign]
-    hit = size <= threshold if below else size > threshold
+    beyond = size >= threshold if equal else size > threshold
+    hit = ~beyond if below else beyond
     if divisor == "any":
         return hit.any(axis=1).mean(axis=1)
     pooled = int(np.prod([z.shape[i] for i in axis]))
@@ -482,6 +484,12 @@ def _saturated_cases(rng: np.random.Generator) -> Iterator[Case]:
         {"z": calm, "threshold": 0.99},
         Stage.SPECIAL,
         about="A unit at −1 is as saturated as one at +1.",
+    )
+    yield Case(
+        "units exactly at the threshold",
+        {"z": np.array([[[0.0, 0.5], [0.0, -0.5]], [[0.0, 0.0], [0.0, 2.0]]]), "threshold": 0.0},
+        Stage.SPECIAL,
+        about="Saturated is what lies beyond the threshold.",
     )
     yield Case(
         "an input that must not be written to",
@@ -544,6 +552,12 @@ _SATURATED_FRACTION = Exercise(
             {"below": True},
         ),
         Mistake(
+            "threshold_itself_counts",
+            "You count a unit that lies exactly at the threshold. Saturated is what lies beyond "
+            "it: `>`.",
+            {"equal": True},
+        ),
+        Mistake(
             "threshold_ignored",
             "You always compare with 0.99. Use the argument `threshold`.",
             {"fixed": 0.99},
@@ -568,6 +582,11 @@ _SATURATED_FRACTION = Exercise(
             "You count the units that are saturated for at least one example. Asked is the "
             "fraction of all values.",
             {"divisor": "any"},
+        ),
+        Mistake(
+            "one_number_alone",
+            "You pool all layers and return one number. Pool axes 1 and 2: one fraction per layer.",
+            wrong=lambda z, threshold=0.99: np.mean(np.abs(np.tanh(z)) > threshold),
         ),
         Mistake(
             "one_number",

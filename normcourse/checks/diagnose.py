@@ -29,37 +29,55 @@ def diagnose(
     A mistake explains an answer if it gives the same outputs in every case that was tried, or
     fails with the same kind of error where the answer fails. Single mistakes come first, then
     pairs. A mistake that explains the failing case but not all the others is reported only if it
-    explains more of them than any other.
+    explains most of the wrong outputs, and more of them than any other: where both are right it
+    says nothing that they agree.
     """
     others = [attempt for attempt in attempts if attempt is not failing]
-    partial: list[tuple[int, tuple[Mistake, ...]]] = []
+    partial: list[tuple[float, tuple[Mistake, ...]]] = []
     for candidate in _candidates(exercise, failing):
-        if not _explains(exercise, candidate, failing):
-            continue
-        matched = sum(_explains(exercise, candidate, attempt) for attempt in others)
-        if matched == len(others):
+        explained = [attempt for attempt in others if _explains(exercise, candidate, attempt)]
+        if len(explained) == len(others):
             return candidate, []
-        partial.append((matched, candidate))
-    singles = [(score, c) for score, c in partial if len(c) == 1]
-    best = max((score for score, _ in singles), default=0)
-    leaders = [c for score, c in singles if score == best]
-    if best > len(others) / 2 and len(leaders) == 1:
+        telling = sum(attempt.wrong for attempt in explained)
+        score = telling / (telling + len(others) - len(explained))
+        if len(candidate) == 1:
+            partial.append((score, candidate))
+    best = max((score for score, _ in partial), default=0.0)
+    leaders = [c for score, c in partial if score == best]
+    if best >= 0.5 and len(leaders) == 1:
         return leaders[0], []
     return (), facts(exercise, failing)
 
 
 def _candidates(exercise: Exercise, failing: Attempt) -> Iterator[tuple[Mistake, ...]]:
-    """Yield single mistakes, then pairs that can be made at once."""
+    """Yield what explains the failing case: single mistakes, then pairs that can be made at once.
+
+    Hundreds of pairs are tried, so those that cannot give the outputs are left out first.
+    """
     by_value = [m for m in exercise.mistakes if m.named_by == "values"]
-    for mistake in by_value:
+    alone = [m for m in by_value if _explains(exercise, (m,), failing)]
+    for mistake in alone:
         yield (mistake,)
     switches = [m for m in by_value if m.faults]
-    touched = {mistake.id: _touched(exercise, failing, mistake) for mistake in switches}
+    idle = {m.id for m in switches if _is_idle(m, failing.case)}
+    touched = {m.id: _touched(exercise, failing, m) for m in switches if m.id not in idle}
     wrong = _wrong(exercise, failing, failing.got)
     for one, other in combinations(switches, 2):
-        together = not set(one.faults) & set(other.faults)
-        if together and _may_give(touched[one.id], touched[other.id], wrong):
+        if set(one.faults) & set(other.faults):
+            continue
+        if {one.id, other.id} & idle:  # then the other must have done it alone
+            if any(m.id not in idle and m in alone for m in (one, other)):
+                yield (one, other)
+        elif _may_give(touched[one.id], touched[other.id], wrong) and _explains(
+            exercise, (one, other), failing
+        ):
             yield (one, other)
+
+
+def _is_idle(mistake: Mistake, case: Case) -> bool:
+    """Say whether a mistake is only about defaults that the case does not take."""
+    defaults = [name.removeprefix("default_") for name in mistake.faults if "default_" in name]
+    return len(defaults) == len(mistake.faults) and all(name in case.inputs for name in defaults)
 
 
 def _may_give(one: set[str] | None, other: set[str] | None, wrong: set[str] | None) -> bool:

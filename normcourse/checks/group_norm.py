@@ -18,6 +18,7 @@ from normcourse.checks.variants import (
     normalize,
     normalize_backward,
     parameter_gradient_mistakes,
+    spread_mistakes,
     statistics_gradient_mistakes,
     statistics_mistakes,
 )
@@ -307,6 +308,7 @@ _GROUP_NORM_FORWARD = Exercise(
     mistakes=(
         *_GROUPING_MISTAKES,
         *statistics_mistakes("GroupNorm"),
+        *spread_mistakes(),
         *affine_mistakes(),
         *default_eps_mistakes(),
         EPS_FIXED,

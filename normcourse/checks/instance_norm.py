@@ -15,6 +15,7 @@ from normcourse.checks.variants import (
     chosen_eps,
     default_eps_mistakes,
     normalize,
+    spread_mistakes,
     statistics_mistakes,
 )
 from normcourse.norms.adaptive_instance_norm import adaptive_instance_norm
@@ -204,6 +205,7 @@ _INSTANCE_NORM_FORWARD = Exercise(
     mistakes=(
         *_POOL_MISTAKES,
         *statistics_mistakes("InstanceNorm"),
+        *spread_mistakes(),
         *affine_mistakes(),
         *default_eps_mistakes(),
         EPS_FIXED,

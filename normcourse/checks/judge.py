@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,12 +48,13 @@ class Finding:
 
 @dataclass
 class Attempt:
-    """One case with what was expected and what came."""
+    """One case with what was expected, what came, and whether that is wrong."""
 
     case: Case
     expected: Outputs
     trial: Trial
     got: Outputs | None = None
+    wrong: bool = False
 
 
 def judge(exercise: Exercise, runner: Runner, *, seed: int = 0, explain: bool = True) -> Feedback:
@@ -197,6 +199,7 @@ def _gap(want: Any, have: Any) -> Any:
     return np.where((have == want) | (np.isnan(have) & np.isnan(want)), 0.0, gap)
 
 
+@lru_cache(maxsize=64)
 def tolerance_of(case: Case) -> float:
     """Return the tolerance of a case: its own, or that of its narrowest floating input."""
     if case.tolerance is not None:
@@ -477,7 +480,7 @@ def _diagnosed(
         attempt = _attempt(exercise, runner, case)
         if attempt.trial.status in ("timeout", "crashed", "memory"):
             break
-        examine(exercise, attempt)  # names the outputs
+        attempt.wrong = examine(exercise, attempt) is not None
         attempts.append(attempt)
     mistakes, evidence = diagnose(exercise, failing, attempts)
     about = failing.case.about

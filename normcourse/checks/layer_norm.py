@@ -17,6 +17,7 @@ from normcourse.checks.variants import (
     normalize,
     normalize_backward,
     parameter_gradient_mistakes,
+    spread_mistakes,
     statistics_gradient_mistakes,
     statistics_mistakes,
 )
@@ -240,6 +241,7 @@ _LAYER_NORM_FORWARD = Exercise(
         *_POOL_MISTAKES,
         _AXIS_GUESSED,
         *statistics_mistakes("LayerNorm"),
+        *spread_mistakes(),
         Mistake(
             "divides_by_examples",
             "You divide the sum of squares by the number of examples. One variance pools D "

@@ -42,6 +42,15 @@ _SQUASHES: dict[str, Any] = {
 }
 
 
+def _each_standardized(
+    x: Any, h: Any, w: Any, u: Any, gamma: Any, beta: Any, eps: float = 1e-5
+) -> Any:
+    parts = (
+        normalize(part, None, None, eps, axis=(1,), channel_axis=1) for part in (h @ w.T, x @ u.T)
+    )
+    return np.tanh(gamma * sum(parts) + beta)
+
+
 def _step_variant(
     x: Any,
     h: Any,
@@ -219,6 +228,12 @@ _LAYER_NORM_RNN_STEP = Exercise(
             {"place": "each"},
         ),
         Mistake(
+            "each_normalized_one_affine",
+            "You standardize the two products one by one and scale and shift their sum. Add first, "
+            "then normalize the sum.",
+            wrong=_each_standardized,
+        ),
+        Mistake(
             "only_state_normalized",
             "You normalize h wᵀ and then add the input. Add first, then normalize the sum.",
             {"place": "from_state"},
@@ -321,9 +336,9 @@ def _leak_variant(
         fill: what the padding is replaced by.
         measured: "real", "everywhere" or "padding" positions.
         reduce: "max", "mean", "sum", "signed", "norm" or "sequences" (one number for each).
-        against: "norm", "x" (the change against the input), "zeros" (padding of zeros) or
-            "itself" (no change is seen).
-        filled: "padding", "real", "everything" or "added".
+        against: "norm", "x" (the change against the input), "zeros" (padding of zeros),
+            "itself" (no change is seen) or "nothing" (the output, not its change).
+        filled: "padding", "real", "everything", "nothing" or "added".
         first_padding: what is added to the place of the first padded position.
         each_its_length: "own", "first" or "longest" length for all sequences.
         calls: norm is given the "batch" or "each" sequence alone.
@@ -340,11 +355,18 @@ def _leak_variant(
         common = lengths[0] if each_its_length == "first" else lengths.max()
         lengths = np.full_like(lengths, common)
     real = np.arange(x.shape[1]) < (lengths + first_padding)[:, None]  # (B, T)
-    replaced = {"real": real, "everything": np.ones_like(real)}.get(filled, ~real)
+    sets = {"real": real, "everything": np.ones_like(real), "nothing": np.zeros_like(real)}
+    replaced = sets.get(filled, ~real)
     content = x + fill if filled == "added" else fill
     other = normed(np.where(replaced[..., None], content, x))
     zeros = np.where(real[..., None], x, 0.0)
-    before = {"norm": normed(x), "x": x, "zeros": normed(zeros), "itself": other}[against]
+    before = {
+        "norm": normed(x),
+        "x": x,
+        "zeros": normed(zeros),
+        "itself": other,
+        "nothing": np.zeros_like(x),
+    }[against]
     where = {"real": real, "everywhere": np.ones_like(real), "padding": ~real}[measured]
     change = (other - before) * where[..., None]
     if reduce == "sequences":
@@ -378,7 +400,10 @@ def _leak_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case(
         "statistics over batch and time", draw("norm over batch and time", [4, 1, 3], 5, 2, -3.0)
     )
-    yield Case("statistics over time", draw("norm over time", [2, 5, 3], 6, 2, 4.0))
+    yield Case(
+        "statistics over time, with a gamma and a beta",
+        draw("norm over time with a shift", [2, 5, 3], 6, 2, 4.0),
+    )
     yield Case(
         "statistics over the whole sequence", draw("norm over the sequence", [3, 2], 4, 3, 2.5)
     )
@@ -524,6 +549,18 @@ _PADDING_LEAK = Exercise(
             {"filled": "everything"},
         ),
         Mistake(
+            "output_for_change",
+            "You return the size of norm's output. Asked is its change: compare the output for x "
+            "with the output for the filled x.",
+            {"against": "nothing", "filled": "nothing"},
+        ),
+        Mistake(
+            "filled_output_for_change",
+            "You return the size of norm's output for the filled x. Asked is its change: subtract "
+            "the output for x.",
+            {"against": "nothing"},
+        ),
+        Mistake(
             "fill_added",
             "You add fill to the padding. The padding becomes fill, whatever it held.",
             {"filled": "added"},
@@ -602,6 +639,12 @@ def _over_the_past(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Any:
         mean, var = past.mean(axis=(1, 2)), past.var(axis=(1, 2))
         y[:, t] = (x[:, t] - mean[:, None]) / np.sqrt(var[:, None] + eps)
     return gamma * y + beta
+
+
+def _features_over_the_past(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Any:
+    past = [x[:, : t + 1] for t in range(x.shape[1])]
+    mean, var = (np.stack([f(p, axis=1) for p in past], axis=1) for f in (np.mean, np.var))
+    return gamma * (x - mean) / np.sqrt(var + eps) + beta
 
 
 def _causal_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -699,6 +742,12 @@ _CAUSAL_LAYER_NORM = Exercise(
             "The variance is that of the token, but the mean still pools all tokens of the "
             "sequence. Change its axis too.",
             wrong=_mean_over_time,
+        ),
+        Mistake(
+            "features_over_the_past",
+            "Your statistics run over all tokens so far, for each feature alone. Here each token "
+            "is normalized over its own features.",
+            wrong=_features_over_the_past,
         ),
         Mistake(
             "over_the_past",

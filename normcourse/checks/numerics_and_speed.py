@@ -152,8 +152,8 @@ def _stream_cases(rng: np.random.Generator) -> Iterator[Case]:
         "a stream too long to keep",
         {
             "seed": int(rng.integers(1, 1000)),
-            "chunks": 100,
-            "size": 250,
+            "chunks": 25,
+            "size": 320,
             "mean": 5.0,
             "spread": 2.0,
         },

@@ -167,6 +167,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "norm over the features": _pooling(-1),
     "norm over batch and time": _pooling(0, 1),
     "norm over time": _pooling(1),
+    "norm over time with a shift": lambda x: 1.5 * _pooling(1)(x) - 0.7,
     "norm over the sequence": _pooling(1, 2),
     "norm over the past": _pooling_so_far,
     "difference to the next": _minus_next,

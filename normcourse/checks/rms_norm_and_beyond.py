@@ -893,7 +893,8 @@ def _scores_variant(
         eps_place: "inside", "outside" or "nowhere".
         use_gamma: "both", "none", "queries", "keys", "q_twice", "k_twice" or "before" the norm.
         divide_by: "root_d", "d", "root_keys", "nothing" or "times".
-        shares: softmax over "keys", "queries", "all", "axis_1", "none" or "sum" (no exponential).
+        shares: softmax over "keys", "queries", "all", "axis_1", "none", "sum" (no exponential) or
+            "sum_of_queries" (the largest score of the keys, the sum of the queries).
         mask: "none" or "causal".
         order: "queries_first" or "keys_first" (transposed).
         default_eps: the eps that is used where none is given.
@@ -926,10 +927,11 @@ def _scores_variant(
         scores = np.where(columns > rows, -np.inf, scores)
     if shares == "none":
         return scores
-    over = {"queries": -2, "all": (-2, -1), "axis_1": 1}.get(shares, -1)
+    over = {"queries": -2, "sum_of_queries": -2, "all": (-2, -1), "axis_1": 1}.get(shares, -1)
     if shares == "sum":
         return scores / scores.sum(axis=-1, keepdims=True)
-    weights = np.exp(scores - scores.max(axis=over, keepdims=True))
+    top = -1 if shares == "sum_of_queries" else over
+    weights = np.exp(scores - scores.max(axis=top, keepdims=True))
     return weights / weights.sum(axis=over, keepdims=True)
 
 
@@ -1120,6 +1122,12 @@ _QK_NORM_SCORES = Exercise(
             "Your softmax runs over the queries. Each query shares its attention among the keys: "
             "axis −1.",
             {"shares": "queries"},
+        ),
+        Mistake(
+            "divided_by_the_sum_of_queries",
+            "You divide by a sum over the queries. Each query shares its attention among the keys: "
+            "sum over axis −1, as you take the maximum.",
+            {"shares": "sum_of_queries"},
         ),
         Mistake(
             "softmax_over_axis_1",

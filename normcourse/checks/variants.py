@@ -28,6 +28,7 @@ def normalize(
     axis: Axes,
     channel_axis: int | Axes,
     ddof: int = 0,
+    spread: str = "variance",
     eps_place: str = "inside",
     denominator: str = "std",
     center: bool = True,
@@ -47,6 +48,8 @@ def normalize(
         axis: the axes that one mean pools.
         channel_axis: the axis or axes that gamma and beta belong to.
         ddof: what is taken from n in the variance.
+        spread: "variance", "sum" (not divided by n), "square" (not centered) or "of_all" (one
+            variance for the whole array).
         eps_place: "inside" the root, "outside" or "nowhere".
         denominator: "std", "var" or "none".
         center: subtract the mean.
@@ -66,8 +69,11 @@ def normalize(
         mean, var = given
     elif one_pass:
         var = (x * x).mean(axis=axis, keepdims=True) - mean * mean
-    else:
-        var = x.var(axis=axis, keepdims=True, ddof=ddof)
+    else:  # the judge tries hundreds of these, and x.var would take the mean once more
+        gap = x if spread == "square" else x - mean
+        count = 1 if spread == "sum" else _sizes(x, axis) - ddof
+        var = (gap * gap).sum(axis=axis, keepdims=True) / count
+        var = np.full_like(mean, x.var(ddof=ddof)) if spread == "of_all" else var
     x_hat: Array = (x - mean if center else x) / _denominator(var, eps, eps_place, denominator)
     if affine == "before":
         return x_hat
@@ -146,6 +152,28 @@ def statistics_mistakes(method: str) -> tuple[Mistake, ...]:
             "Your variance is mean(x²) − mean(x)², the difference of two huge numbers when the "
             "mean is large. Subtract the mean first, then square.",
             {"one_pass": True},
+        ),
+    )
+
+
+def spread_mistakes() -> tuple[Mistake, ...]:
+    """Return the mistakes of a sum of squares that is not yet a variance."""
+    return (
+        Mistake(
+            "variance_not_divided",
+            "Your variance is a sum of squares. Divide it by n, the number of values it pools.",
+            {"spread": "sum"},
+        ),
+        Mistake(
+            "variance_not_centered",
+            "Your variance is the mean of x². Subtract the mean before you square.",
+            {"spread": "square"},
+        ),
+        Mistake(
+            "one_variance_for_all",
+            "Your mean pools the right axes, your variance the whole array. Give `var` the same "
+            "axis.",
+            {"spread": "of_all"},
         ),
     )
 
@@ -232,10 +260,12 @@ def normalize_backward(
     eps_place: str = "inside",
     statistics: str = "follow",
     mean_sign: float = 1.0,
+    mean_divided: bool = True,
     var_factor: float = 1.0,
     var_power: int = 2,
     var_from: str = "x_hat",
     power: int = 1,
+    times_n: bool = False,
     count_over: Axes | None = None,
     gamma_in_dx: str = "inside",
     dgamma_from: str = "x_hat",
@@ -270,13 +300,15 @@ def normalize_backward(
         statistics: which of them follow x: "follow" (both), "constants" (detached),
             "mean_constant", "var_constant" or "own" (only through the element itself).
         mean_sign: factor of mean(dx_hat).
+        mean_divided: False leaves a sum in place of mean(dx_hat).
         var_factor: factor of x_hat * mean(dx_hat * x_hat).
         var_power: of inv_std within the variance term, in (x - mean) * inv_std**2 * mean(...).
         var_from: what the variance term holds twice: "x_hat", "x" (not centered, in the mean) or
             "ones" (the factor x - mean is lost).
         power: of inv_std before the bracket.
+        times_n: n in front of the bracket, as in N·dx_hat − sum − …, and no division by it.
         count_over: the axes whose sizes give the divisor of the two means; () leaves sums.
-        gamma_in_dx: "inside" the means, "outside" them (pulled out), "none" or "divided".
+        gamma_in_dx: "inside" the means, "outside" them (pulled out), "twice", "none" or "divided".
         dgamma_from: what dy is multiplied by: "x_hat", "x", "centered", "y" or "ones".
         parameters_from: "dy" or "dx_hat", which holds gamma already.
         parameter_sum: "sum" or "mean".
@@ -293,12 +325,12 @@ def normalize_backward(
     x_hat = centered / std
 
     divisor = count if count_over is None else _sizes(x, count_over)
-    upstream = {"inside": dy * g, "outside": dy, "none": dy, "divided": dy / g}[gamma_in_dx]
+    upstream = {"outside": dy, "none": dy, "divided": dy / g}.get(gamma_in_dx, dy * g)
     along = {"x_hat": centered, "x": x, "ones": centered}[var_from]
     spread = centered if var_from != "ones" else np.ones_like(centered)
     if eps_place == "outside_exact":
         var_factor = var_factor * std / np.sqrt(var)  # d sqrt(var) keeps no eps
-    mean_term = mean_sign * _summed(upstream, axis, statistics) / divisor
+    mean_term = mean_sign * _summed(upstream, axis, statistics) / (divisor if mean_divided else 1)
     inner = _summed(upstream * along, axis, statistics) / (divisor - var_ddof)
     var_term = var_factor * spread * std ** -float(var_power) * inner
     dx: Array = upstream
@@ -307,7 +339,8 @@ def normalize_backward(
     if statistics not in ("constants", "var_constant"):
         dx = dx - var_term
     dx = dx * std ** -float(power)
-    dx = dx * g if gamma_in_dx == "outside" else dx
+    dx = dx * g if gamma_in_dx in ("outside", "twice") else dx
+    dx = dx * count if times_n else dx
 
     factor = {"x_hat": x_hat, "x": x, "centered": centered, "y": x_hat * g, "ones": 1.0}
     own = dy if parameters_from == "dy" else dy * g
@@ -410,6 +443,23 @@ def statistics_gradient_mistakes(method: str, over: str) -> tuple[Mistake, ...]:
             {"count_over": ()},
         ),
         Mistake(
+            "mean_not_divided",
+            "You subtract the sum of dx_hat. The mean passes 1/n of it to each value: divide by n.",
+            {"mean_divided": False},
+        ),
+        Mistake(
+            "variance_term_n_minus_1",
+            f"Your variance term divides by n − 1. {method}'s variance is a mean over n values, "
+            "and so is this term.",
+            {"var_ddof": 1},
+        ),
+        Mistake(
+            "times_n",
+            "Your dx is n times too large. In n · dx_hat − sum(dx_hat) − x_hat · "
+            "sum(dx_hat · x_hat) everything is divided by n at the end.",
+            {"times_n": True},
+        ),
+        Mistake(
             "not_divided_by_std",
             "You forget the division by std: x_hat changes by 1/std when x changes by 1.",
             {"power": 0},
@@ -465,6 +515,12 @@ def parameter_gradient_mistakes(over: str) -> tuple[Mistake, ...]:
             "gamma_missing_in_dx",
             "You leave gamma out of dx. It multiplies x_hat, so dx_hat = gamma · dy.",
             {"gamma_in_dx": "none"},
+        ),
+        Mistake(
+            "gamma_twice_in_dx",
+            "Your dx holds gamma twice. It multiplies x_hat once, so dx_hat = gamma · dy and no "
+            "more.",
+            {"gamma_in_dx": "twice"},
         ),
         Mistake(
             "divided_by_gamma",

@@ -462,6 +462,20 @@ _STATISTICS_MISTAKES = (
         section=_RUNNING,
     ),
     Mistake(
+        "cumulative_average",
+        "Your running statistics are the average over all batches so far, which torch keeps for "
+        "momentum=None. Move them by momentum: (1 − momentum) · old + momentum · new.",
+        {"weight": "cumulative"},
+        section=_RUNNING,
+    ),
+    Mistake(
+        "old_not_reduced",
+        "You add momentum · new to the old running statistics. The old ones keep the share "
+        "1 − momentum only.",
+        {"old": "whole"},
+        section=_RUNNING,
+    ),
+    Mistake(
         "overwritten",
         "Your running statistics are those of the last batch. Mix them with the old ones by "
         "momentum.",

@@ -26,7 +26,9 @@ class Choices:
         inference: "plain", or "debiased" as if the running statistics had begun at 0.
         updates: when the running statistics move: "in training", "always" or "never".
         stored: what running_var takes in: "unbiased", "biased", "with eps", "std" or "nothing".
-        weight: of the new batch: "momentum", "complement", "one" or "tenth".
+        weight: of the new batch: "momentum", "complement", "one", "tenth" or "cumulative", the
+            average over all batches so far.
+        old: what becomes of the running statistics: "reduced", or "whole", with the new added.
         graph: whether running statistics are "free" of the graph or hold on to it: "kept".
         kept_as: "buffers", "plain" tensors or "parameters".
         counts: "batches", "examples", "nothing" or "absent".
@@ -48,6 +50,7 @@ class Choices:
     updates: str = "in training"
     stored: str = "unbiased"
     weight: str = "momentum"
+    old: str = "reduced"
     graph: str = "free"
     kept_as: str = "buffers"
     counts: str = "batches"
@@ -105,6 +108,7 @@ def channel_norm(choices: Choices) -> type:
         ) -> None:
             super().__init__()
             self.eps, self.momentum = eps, momentum
+            self._seen = 0
             if choices.affine != "absent":
                 size = 1 if choices.affine == "one for all" else num_features
                 self.weight = nn.Parameter(torch.ones(size))
@@ -168,6 +172,7 @@ def channel_norm(choices: Choices) -> type:
             if choices.counts in ("batches", "examples"):
                 step = examples if choices.counts == "examples" else 1
                 self.num_batches_tracked.data += step
+            self._seen += 1
             if choices.graph == "free":
                 mean, var = mean.detach(), var.detach()
             new_mean, new_var = self._to_store(mean, var, count)
@@ -176,6 +181,7 @@ def channel_norm(choices: Choices) -> type:
                 "complement": 1 - self.momentum,
                 "one": 1.0,
                 "tenth": 0.1,
+                "cumulative": 1.0 / max(self._seen, 1),
             }[choices.weight]
             self._blend("running_mean", new_mean, share)
             if choices.stored != "nothing":
@@ -196,7 +202,8 @@ def channel_norm(choices: Choices) -> type:
 
         def _blend(self, name: str, new: Tensor, share: float) -> None:
             old: Any = getattr(self, name)
-            value = (1 - share) * old + share * new.to(old.dtype)
+            kept = old if choices.old == "whole" else (1 - share) * old
+            value = kept + share * new.to(old.dtype)
             if choices.graph == "free" or choices.kept_as == "parameters":
                 old.data.copy_(value)  # a parameter takes no result of a computation
             else:
