@@ -36,6 +36,7 @@ MAY_IMPORT = {
         *(
             "terminal",
             "checks",
+            "evidence",
             "grading",
             "kernels",
             "workshop",

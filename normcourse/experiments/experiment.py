@@ -129,8 +129,13 @@ def load(name: str) -> Experiment:
     Raises:
         KeyError: there is none of that name.
     """
-    if name not in names():
+    place = f"{__package__}.{name}"
+    try:
+        experiment = getattr(importlib.import_module(place), "EXPERIMENT", None)
+    except ModuleNotFoundError as missing:
+        if missing.name != place:
+            raise
+        experiment = None
+    if not isinstance(experiment, Experiment):
         raise KeyError(f"no experiment {name!r}; there are {', '.join(names())}.")
-    module = importlib.import_module(f"normcourse.experiments.{name}")
-    experiment: Experiment = module.EXPERIMENT
     return experiment

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from normcourse.evidence.command import evidence
 from normcourse.grading.command import grade, kit
 from normcourse.terminal.screen import screen
 
@@ -213,6 +214,7 @@ def dev_check(
 
 app.command()(grade)
 app.command("grade-kit")(kit)
+app.add_typer(evidence, name="evidence")
 
 
 def _version(wanted: bool) -> None:

@@ -46,7 +46,7 @@ def _add_commands(words: Sequence[str]) -> None:
         command.name or getattr(command.callback, "__name__", "")
         for command in app.registered_commands
     }
-    if words[0] in {*known, "dev", "--version"}:
+    if words[0] in {*known, "dev", "evidence", "--version"}:
         return
     for name, (module, function) in _ELSEWHERE.items():
         if name not in known and _exists(module):
