@@ -30,13 +30,13 @@ class TestEachFigure:
         assert image.get("src") == f"_static/interactive/{name}.svg"
         assert (built.outdir / image.get("src", "")).is_file()
         assert 1 <= len(image.get("alt", "").split()) <= 30
-        assert text(find(figure, "p", class_="nc-without")[0]).startswith("This figure can be")
+        assert text(find(figure, "p", class_="nci-without")[0]).startswith("This figure can be")
         assert text(find(figure, "figcaption")[0]).startswith("Fig. 1 ")
 
     def test_its_numbers_stand_in_the_page_without_the_answers(
         self, build: Build, name: str
     ) -> None:
-        (script,) = find(build({"index": page(name)}).body(), "script", class_="nc-data")
+        (script,) = find(build({"index": page(name)}).body(), "script", class_="nci-data")
         shown = json.loads("".join(script.itertext()))
         stored = json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
         stored.pop("expected", None)

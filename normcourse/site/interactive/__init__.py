@@ -35,7 +35,6 @@ __all__ = ["ASSETS", "DATA", "Interactive", "register"]
 ASSETS = Path(__file__).parent / "assets"
 DATA = Path(__file__).parent / "data"
 FOLDER = "interactive"  # below _static of the built site
-CLASS = "nc-interactive"
 FIX = "run `python -m normcourse.site.interactive.export`, which writes it"
 
 
@@ -61,17 +60,17 @@ class Interactive(SphinxDirective):
             "",
             self._still(name, json.loads(data)["alt"], picture),
             _for_the_page(json.loads(data)),
-            Tag("div", {"class": "nc-live", "hidden": "hidden"}),
+            Tag("div", {"class": "nci-live", "hidden": "hidden"}),
             self._caption(entry),
             ids=[name],
-            classes=[CLASS, f"{CLASS}-{name}"],
+            classes=["nci"],
         )
         figure["figure"] = name
         self.set_source_info(figure)
         if "name" in self.options:
             figure["ids"] = []
             self.add_name(figure)
-        return [Tag("div", {"class": "nc-interactive-frame", "data-figure": name}, [figure])]
+        return [Tag("div", {"class": "nci-frame", "data-figure": name}, [figure])]
 
     def _read(self, file: str) -> str:
         self.env.note_dependency(str(DATA / file))
@@ -96,8 +95,8 @@ class Interactive(SphinxDirective):
             "This figure can be changed where scripts run. Here they do not, so you see one state "
             "of it."
         )
-        note = Tag("p", {"class": "nc-without"}, [nodes.Text(without)])
-        return Tag("div", {"class": "nc-still"}, [image, note])
+        note = Tag("p", {"class": "nci-without"}, [nodes.Text(without)])
+        return Tag("div", {"class": "nci-still"}, [image, note])
 
     def _caption(self, entry: Entry) -> nodes.caption:
         text = " ".join(" ".join(self.content).split()) or entry.caption
@@ -110,7 +109,7 @@ def _for_the_page(data: dict[str, Any]) -> Tag:
     text = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
-    attributes = {"type": "application/json", "class": "nc-data"}
+    attributes = {"type": "application/json", "class": "nci-data"}
     return Tag("script", attributes, [nodes.raw("", text, format="html")])
 
 

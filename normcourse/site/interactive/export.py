@@ -364,10 +364,10 @@ def palette() -> str:
 
     plain = ("raw", "highlight", "card", "ink", "faint", "other")
     names = {**colors.METHOD_COLORS, **{name: getattr(colors, name.upper()) for name in plain}}
-    lines = "".join(f"  --nc-{name}: {color};\n" for name, color in names.items())
+    lines = "".join(f"  --nci-{name}: {color};\n" for name, color in names.items())
     return (
         "/* Written by site/interactive/export.py from figures/palette.py. */\n"
-        f".nc-interactive-frame {{\n{lines}}}\n"
+        f".nci-frame {{\n{lines}}}\n"
     )
 
 

@@ -49,7 +49,7 @@ mount("axes-explorer", (root, data) => {
   const [num, channels, length] = data.shape;
   const chosen = { method: "batch_norm", scope: "position", groups: 2, at: [1, 2, 1], value: null, view: "x" };
   const told = result();
-  const code = html("pre", { class: "nc-code" });
+  const code = html("pre", { class: "nci-code" });
 
   // ---- controls
   const choose = (key) => (value) => { chosen[key] = value; update(); };
@@ -76,9 +76,9 @@ mount("axes-explorer", (root, data) => {
     for (let c = 0; c < channels; c += 1) {
       for (let l = 0; l < length; l += 1) {
         const box = svg("rect", { rx: 3 });
-        const text = svg("text", { class: "nc-cell-text" });
-        const mark = svg("circle", { class: "nc-moved", r: 3 });
-        const group = svg("g", { class: "nc-cell", click: () => {
+        const text = svg("text", { class: "nci-cell-text" });
+        const mark = svg("circle", { class: "nci-moved", r: 3 });
+        const group = svg("g", { class: "nci-cell", click: () => {
           chosen.at = [n, c, l];
           chosen.value = null;
           where.forEach((list, axis) => list.choose(chosen.at[axis]));
@@ -89,8 +89,8 @@ mount("axes-explorer", (root, data) => {
     }
   }
   const labels = [
-    ...Array.from({ length: num }, (_, n) => ({ n, text: svg("text", { class: "nc-label" }, `example ${n + 1}`) })),
-    ...Array.from({ length: channels }, (_, c) => ({ c, text: svg("text", { class: "nc-label" }, `channel ${c + 1}`) })),
+    ...Array.from({ length: num }, (_, n) => ({ n, text: svg("text", { class: "nci-label" }, `example ${n + 1}`) })),
+    ...Array.from({ length: channels }, (_, c) => ({ c, text: svg("text", { class: "nci-label" }, `channel ${c + 1}`) })),
   ];
 
   // ---- the same block in space: unpooled cubes are glass, pooled ones solid
@@ -98,13 +98,13 @@ mount("axes-explorer", (root, data) => {
   for (let n = num - 1; n >= 0; n -= 1) {
     for (let c = 0; c < channels; c += 1) {
       for (let l = length - 1; l >= 0; l -= 1) {
-        const faces = ["front", "top", "side"].map((face) => svg("path", { class: `nc-face nc-face-${face}` }));
-        cubes.push({ n, c, l, faces, group: svg("g", { class: "nc-cube" }, ...faces) });
+        const faces = ["front", "top", "side"].map((face) => svg("path", { class: `nci-face nci-face-${face}` }));
+        cubes.push({ n, c, l, faces, group: svg("g", { class: "nci-cube" }, ...faces) });
       }
     }
   }
-  const space = svg("g", { class: "nc-space" }, ...cubes.map(({ group }) => group),
-    ...[["channels", 0], ["positions", 1], ["examples", 2]].map(([text, k]) => svg("text", { class: `nc-label nc-axis-${k}` }, text)));
+  const space = svg("g", { class: "nci-space" }, ...cubes.map(({ group }) => group),
+    ...[["channels", 0], ["positions", 1], ["examples", 2]].map(([text, k]) => svg("text", { class: `nci-label nci-axis-${k}` }, text)));
 
   const card = stage("A block of numbers: rows are examples, columns channels, each map holds the positions of one channel.", (width) => {
     const wide = width >= 540;
@@ -142,7 +142,7 @@ mount("axes-explorer", (root, data) => {
       set(faces[1], { d: path(a, b, b2, a2) });
       set(faces[2], { d: path(b, d, d2, b2) });
     }
-    const [axisC, axisL, axisN] = [".nc-axis-0", ".nc-axis-1", ".nc-axis-2"].map((name) => space.querySelector(name));
+    const [axisC, axisL, axisN] = [".nci-axis-0", ".nci-axis-1", ".nci-axis-2"].map((name) => space.querySelector(name));
     const down = point(channels / 2, length, 0);
     set(axisC, { x: down[0], y: down[1] + 20, "text-anchor": "middle", transform: `rotate(9.9 ${down[0]} ${down[1] + 20})` });
     const beside = point(0, length / 2, 0);
@@ -161,14 +161,14 @@ mount("axes-explorer", (root, data) => {
     const shown = chosen.view === "x" ? now.x : now.y;
     cells.forEach(({ box, text, mark, group }, index) => {
       text.textContent = say(shown[index], chosen.view === "x" ? 1 : 2);
-      group.classList.toggle("nc-pooled", now.pooled.has(index));
-      group.classList.toggle("nc-chosen", index === now.at);
+      group.classList.toggle("nci-pooled", now.pooled.has(index));
+      group.classList.toggle("nci-chosen", index === now.at);
       mark.style.display = now.changed && (chosen.view === "x" ? index === now.at : now.moved.includes(index)) ? "" : "none";
       if (index === now.at) group.parentNode.append(group); // its outline lies above its neighbours
       box.setAttribute("vector-effect", "non-scaling-stroke");
     });
     cubes.forEach(({ n, c, l, group }) => {
-      group.classList.toggle("nc-pooled", now.pooled.has(flat(data.shape, n, c, l)));
+      group.classList.toggle("nci-pooled", now.pooled.has(flat(data.shape, n, c, l)));
     });
     code.textContent = now.code.join("\n");
     value.move(now.x[now.at]);
@@ -176,9 +176,9 @@ mount("axes-explorer", (root, data) => {
   }
 
   root.append(
-    html("div", { class: "nc-controls" }, methods, scope, groups),
+    html("div", { class: "nci-controls" }, methods, scope, groups),
     card,
-    html("div", { class: "nc-controls" }, view, html("div", { class: "nc-row" }, ...where), value),
+    html("div", { class: "nci-controls" }, view, html("div", { class: "nci-row" }, ...where), value),
     code, told);
   update();
   card.fit();

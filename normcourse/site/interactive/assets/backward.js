@@ -31,29 +31,29 @@ mount("backward", (root, data) => {
   const chosen = { x: [...data.x], dy: [...data.dy], step: 0, turn: -25 };
   const told = result();
   const steps = radios("Step", STEPS.map((text, k) => [k, text]), chosen.step, (k) => { chosen.step = k; update(); });
-  const entries = (name, limit, label) => html("fieldset", { class: "nc-entries" }, html("legend", {}, label),
+  const entries = (name, limit, label) => html("fieldset", { class: "nci-entries" }, html("legend", {}, label),
     ...chosen[name].map((value, k) => slider(`example ${k + 1}`, { min: limit[0], max: limit[1], step: 0.1, value, format: (v) => say(v, 1) },
       (to) => { chosen[name][k] = to; update(); })));
   const turn = slider("Turn the view", { min: -90, max: 90, value: chosen.turn, format: (v) => `${say(v, 0)}°` }, (to) => { chosen.turn = to; update(); });
 
   // ---- space
-  const floor = svg("path", { class: "nc-floor" });
+  const floor = svg("path", { class: "nci-floor" });
   const axes = ["all three equal", "along x̂", "what is left"].map((text, k) => ({
-    line: svg("line", { class: "nc-axis" }), text: svg("text", { class: `nc-label${k === 2 ? " nc-strong" : ""}`, "text-anchor": "middle" }, text),
+    line: svg("line", { class: "nci-axis" }), text: svg("text", { class: `nci-label${k === 2 ? " nci-strong" : ""}`, "text-anchor": "middle" }, text),
   }));
-  const drops = [0, 1, 2].map(() => svg("line", { class: "nc-drop" }));
-  const removed = ["the mean", "the part along x̂", ""].map((text) => svg("text", { class: "nc-removed" }, text));
-  const ghosts = [0, 1, 2].map(() => arrow("nc-ghost"));
-  const current = arrow("nc-current");
-  const caption = svg("text", { class: "nc-number", "text-anchor": "middle" });
+  const drops = [0, 1, 2].map(() => svg("line", { class: "nci-drop" }));
+  const removed = ["the mean", "the part along x̂", ""].map((text) => svg("text", { class: "nci-removed" }, text));
+  const ghosts = [0, 1, 2].map(() => arrow("nci-ghost"));
+  const current = arrow("nci-current");
+  const caption = svg("text", { class: "nci-number", "text-anchor": "middle" });
 
   // ---- entries as bars
   const rows = STEPS.map((text, step) => ({
-    title: svg("text", { class: "nc-label" }, text),
-    base: svg("line", { class: "nc-lane" }),
-    bars: [0, 1, 2].map(() => svg("rect", { class: "nc-bar" })),
-    numbers: [0, 1, 2].map(() => svg("text", { class: "nc-number", "text-anchor": "middle" })),
-    group: svg("g", { class: "nc-step", click: () => { chosen.step = step; steps.choose(step); update(); } }),
+    title: svg("text", { class: "nci-label" }, text),
+    base: svg("line", { class: "nci-lane" }),
+    bars: [0, 1, 2].map(() => svg("rect", { class: "nci-bar" })),
+    numbers: [0, 1, 2].map(() => svg("text", { class: "nci-number", "text-anchor": "middle" })),
+    group: svg("g", { class: "nci-step", click: () => { chosen.step = step; steps.choose(step); update(); } }),
   }));
   rows.forEach(({ title, base, bars, numbers, group }) => group.append(base, title, ...bars, ...numbers));
 
@@ -123,8 +123,8 @@ mount("backward", (root, data) => {
       const across = (right - left) / 3;
       set(title, { x: left, y: top + pitch * k + 16 });
       set(base, { x1: left, x2: right, y1: y, y2: y });
-      group.classList.toggle("nc-now", k === chosen.step);
-      group.classList.toggle("nc-later", k > chosen.step);
+      group.classList.toggle("nci-now", k === chosen.step);
+      group.classList.toggle("nci-later", k > chosen.step);
       now.stages[k].forEach((value, i) => {
         const height = (Math.abs(value) / largest) * pitch * 0.3;
         const middle = left + across * (i + 0.5);
@@ -141,9 +141,9 @@ mount("backward", (root, data) => {
   }
 
   root.append(
-    html("div", { class: "nc-controls" }, steps),
+    html("div", { class: "nci-controls" }, steps),
     card,
-    html("div", { class: "nc-controls" }, turn, html("div", { class: "nc-pair" }, entries("x", [-9, 9], "The values x"), entries("dy", [-2, 2], "The gradient dy"))),
+    html("div", { class: "nci-controls" }, turn, html("div", { class: "nci-pair" }, entries("x", [-9, 9], "The values x"), entries("dy", [-2, 2], "The gradient dy"))),
     told);
   update();
   card.fit();
@@ -153,7 +153,7 @@ mount("backward", (root, data) => {
 function arrow(name) {
   const line = svg("line", {});
   const head = svg("path", { d: "M0,0 L-11,-5 L-11,5 Z" });
-  const group = svg("g", { class: `nc-arrow ${name}` }, line, head);
+  const group = svg("g", { class: `nci-arrow ${name}` }, line, head);
   return {
     group,
     point([x1, y1], [x2, y2]) {

@@ -31,7 +31,7 @@ function thumbnail(image, size) {
   const cells = image.flatMap((row, i) => row.map((ink, j) => (ink
     ? svg("rect", { x: j, y: i, width: 1.02, height: 1.02, "fill-opacity": (ink / 16).toFixed(2) })
     : null)));
-  return svg("svg", { viewBox: "0 0 8 8", width: size, height: size, "aria-hidden": "true", class: "nc-digit" },
+  return svg("svg", { viewBox: "0 0 8 8", width: size, height: size, "aria-hidden": "true", class: "nci-digit" },
     ...cells.filter(Boolean));
 }
 
@@ -43,36 +43,43 @@ mount("batch-composition", (root, data) => {
   const told = result();
 
   // ---- the images: in the batch or beside it
-  const inside = html("div", { class: "nc-tray", role: "group", "aria-label": "In the batch" });
-  const outside = html("div", { class: "nc-tray nc-outside", role: "group", "aria-label": "Beside the batch" });
-  const watched = html("div", { class: "nc-sample nc-watched" }, thumbnail(data.samples[0].image, 48), html("span", {}, "watched"));
+  const inside = html("div", { class: "nci-tray", role: "group", "aria-label": "In the batch" });
+  const outside = html("div", { class: "nci-tray nci-outside", role: "group", "aria-label": "Beside the batch" });
+  const watched = html("div", { class: "nci-sample nci-watched" }, thumbnail(data.samples[0].image, 48), html("span", {}, "watched"));
   const items = data.samples.map((sample, index) => {
     if (!index) return null;
     const input = html("input", { type: "checkbox", "aria-label": `image ${index}, a ${sample.label}, in the batch` });
-    const label = html("label", { class: "nc-sample" }, input, thumbnail(sample.image, 48));
+    const label = html("label", { class: "nci-sample" }, input, thumbnail(sample.image, 48));
     input.addEventListener("change", () => change(input.checked ? [...company, index] : company.filter((k) => k !== index)));
     draggable(label, index);
     return { input, label };
   });
-  const presets = html("div", { class: "nc-row" },
+  const presets = html("div", { class: "nci-row" },
     ...Object.entries({ ones: "only ones", zeros: "only zeros", all: "everyone", nobody: "alone" }).map(
       ([key, text]) => button(text, () => change([...data.groups[key]]))));
 
   function draggable(label, index) {
     let start = null;
     let dragged = false;
-    label.addEventListener("pointerdown", (event) => { start = [event.clientX, event.clientY]; dragged = false; });
+    label.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;
+      start = [event.clientX, event.clientY];
+      dragged = false;
+      label.setPointerCapture(event.pointerId); // a quick hand leaves the image at once
+    });
     label.addEventListener("pointermove", (event) => {
       if (!start) return;
       const [dx, dy] = [event.clientX - start[0], event.clientY - start[1]];
       if (!dragged && Math.hypot(dx, dy) < 6) return;
-      if (!dragged) { dragged = true; label.setPointerCapture(event.pointerId); label.classList.add("nc-dragged"); }
+      dragged = true;
+      label.classList.add("nci-dragged");
       label.style.transform = `translate(${dx}px, ${dy}px)`;
     });
     const drop = (event) => {
       start = null;
       if (!dragged) return;
-      label.classList.remove("nc-dragged");
+      setTimeout(() => { dragged = false; }); // the click that may follow comes before this
+      label.classList.remove("nci-dragged");
       label.style.transform = "";
       const over = (tray) => {
         const box = tray.getBoundingClientRect();
@@ -84,26 +91,26 @@ mount("batch-composition", (root, data) => {
     };
     label.addEventListener("pointerup", drop);
     label.addEventListener("pointercancel", drop);
-    label.addEventListener("click", (event) => { if (dragged) { event.preventDefault(); dragged = false; } });
+    label.addEventListener("click", (event) => { if (dragged) event.preventDefault(); });
     label.addEventListener("dragstart", (event) => event.preventDefault());
   }
 
   // ---- the outputs
   const names = data.features;
   const lanes = names.map((name) => ({
-    title: svg("text", { class: "nc-label nc-strong" }, name),
-    lines: [svg("line", { class: "nc-lane" }), svg("line", { class: "nc-lane" })],
-    ghosts: svg("g", { class: "nc-ghosts" }),
-    batch: svg("circle", { class: "nc-fill-batch_norm nc-glide", r: 7.5 }),
-    layer: svg("rect", { class: "nc-fill-layer_norm nc-glide", x: -6, y: -6, width: 12, height: 12 }),
-    numbers: [svg("text", { class: "nc-number nc-ink-batch_norm" }), svg("text", { class: "nc-number nc-ink-layer_norm" })],
+    title: svg("text", { class: "nci-label nci-strong" }, name),
+    lines: [svg("line", { class: "nci-lane" }), svg("line", { class: "nci-lane" })],
+    ghosts: svg("g", { class: "nci-ghosts" }),
+    batch: svg("circle", { class: "nci-fill-batch_norm nci-glide", r: 7.5 }),
+    layer: svg("rect", { class: "nci-fill-layer_norm nci-glide", x: -6, y: -6, width: 12, height: 12 }),
+    numbers: [svg("text", { class: "nci-number nci-ink-batch_norm" }), svg("text", { class: "nci-number nci-ink-layer_norm" })],
   }));
-  const zero = svg("line", { class: "nc-zero" });
-  const ticks = [-3, -2, -1, 0, 1, 2, 3].map((value) => ({ value, text: svg("text", { class: "nc-label", "text-anchor": "middle" }, say(value, 0)) }));
+  const zero = svg("line", { class: "nci-zero" });
+  const ticks = [-3, -2, -1, 0, 1, 2, 3].map((value) => ({ value, text: svg("text", { class: "nci-label", "text-anchor": "middle" }, say(value, 0)) }));
   const key = [
-    svg("circle", { class: "nc-fill-batch_norm", r: 6 }), svg("text", { class: "nc-label" }, "BatchNorm"),
-    svg("rect", { class: "nc-fill-layer_norm", x: -5, y: -5, width: 10, height: 10 }), svg("text", { class: "nc-label" }, "LayerNorm"),
-    svg("text", { class: "nc-label" }, "output for the watched image"),
+    svg("circle", { class: "nci-fill-batch_norm", r: 6 }), svg("text", { class: "nci-label" }, "BatchNorm"),
+    svg("rect", { class: "nci-fill-layer_norm", x: -5, y: -5, width: 10, height: 10 }), svg("text", { class: "nci-label" }, "LayerNorm"),
+    svg("text", { class: "nci-label" }, "output for the watched image"),
   ];
   let across = () => 0;
   const pitch = 64;
@@ -141,7 +148,7 @@ mount("batch-composition", (root, data) => {
       lane.numbers[0].textContent = say(now.batch[d]);
       lane.numbers[1].textContent = say(now.layer[d]);
       lane.ghosts.replaceChildren(...trail.map((old, k) => svg("circle", {
-        class: "nc-fill-batch_norm", cx: across(old.batch[d]), cy: y, r: 5, opacity: (0.08 + (0.3 * (k + 1)) / trail.length).toFixed(2),
+        class: "nci-fill-batch_norm", cx: across(old.batch[d]), cy: y, r: 5, opacity: (0.08 + (0.3 * (k + 1)) / trail.length).toFixed(2),
       })));
     });
   }
@@ -169,10 +176,10 @@ mount("batch-composition", (root, data) => {
 
   inside.append(watched);
   root.append(
-    html("div", { class: "nc-controls" },
-      html("div", { class: "nc-trays" },
-        html("div", {}, html("p", { class: "nc-tray-name" }, "In the batch"), inside),
-        html("div", {}, html("p", { class: "nc-tray-name" }, "Beside it"), outside)),
+    html("div", { class: "nci-controls" },
+      html("div", { class: "nci-trays" },
+        html("div", {}, html("p", { class: "nci-tray-name" }, "In the batch"), inside),
+        html("div", {}, html("p", { class: "nci-tray-name" }, "Beside it"), outside)),
       presets),
     card, told);
   update();

@@ -64,17 +64,17 @@ mount("choose", (root, data) => {
   const free = checkbox("at inference the norm must cost nothing", situation.free, choose("free"));
 
   const items = new Map(data.methods.map((method) => [method.key, {
-    item: html("li", { class: `nc-method nc-is-${method.key}_norm` }),
-    sign: html("span", { class: "nc-sign", "aria-hidden": "true" }),
-    word: html("span", { class: "nc-works" }),
-    reasons: html("ul", { class: "nc-reasons" }),
+    item: html("li", { class: `nci-method nci-is-${method.key}_norm` }),
+    sign: html("span", { class: "nci-sign", "aria-hidden": "true" }),
+    word: html("span", { class: "nci-works" }),
+    reasons: html("ul", { class: "nci-reasons" }),
   }]));
   for (const method of data.methods) {
     const { item, sign, word, reasons } = items.get(method.key);
-    item.append(html("div", { class: "nc-method-head" }, sign, html("strong", {}, method.title), word),
-      html("p", { class: "nc-pools" }, `pools ${method.pooled}`), reasons);
+    item.append(html("div", { class: "nci-method-head" }, sign, html("strong", {}, method.title), word),
+      html("p", { class: "nci-pools" }, `pools ${method.pooled}`), reasons);
   }
-  const list = html("ol", { class: "nc-ranking", "aria-label": "Methods, those that work first" });
+  const list = html("ol", { class: "nci-ranking", "aria-label": "Methods, those that work first" });
 
   function update() {
     kind.choose(situation.data);
@@ -87,7 +87,7 @@ mount("choose", (root, data) => {
     const before = new Map(judged.map(({ key }) => [key, items.get(key).item.getBoundingClientRect().top]));
     for (const { key, works, reasons } of judged) {
       const entry = items.get(key);
-      entry.item.classList.toggle("nc-out", !works);
+      entry.item.classList.toggle("nci-out", !works);
       entry.sign.textContent = works ? "✓" : "✗";
       entry.word.textContent = works ? "nothing speaks against it" : "does not work here";
       entry.reasons.replaceChildren(...reasons.map((reason) => html("li", {}, reason)));
@@ -106,9 +106,9 @@ mount("choose", (root, data) => {
   }
 
   root.append(
-    html("div", { class: "nc-choose" },
-      html("div", { class: "nc-controls nc-form" }, cases, kind, batch, contrast,
-        html("fieldset", { class: "nc-lines" }, html("legend", {}, "And"), shift, free, padded, causal)),
+    html("div", { class: "nci-choose" },
+      html("div", { class: "nci-controls nci-form" }, cases, kind, batch, contrast,
+        html("fieldset", { class: "nci-lines" }, html("legend", {}, "And"), shift, free, padded, causal)),
       list),
     told);
   update();

@@ -43,15 +43,15 @@ mount("depth", (root, data) => {
   const stack = radios("Where the norm stands", data.stacks.map(({ name, title }) => [name, title]), chosen.stack, choose("stack"));
   const depth = radios("Layers", data.depths.map((count) => [count, String(count)]), chosen.depth, choose("depth"));
   const quantity = radios("Show", Object.entries(QUANTITIES), chosen.quantity, choose("quantity"));
-  const formula = html("code", { class: "nc-formula" });
+  const formula = html("code", { class: "nci-formula" });
 
   const axis = svg("g", {});
   const others = svg("g", {});
-  const band = svg("path", { class: "nc-band" });
-  const line = svg("path", { class: "nc-line nc-thick" });
-  const ends = [0, 1].map(() => ({ dot: svg("circle", { r: 5 }), text: svg("text", { class: "nc-number" }) }));
-  const name = svg("text", { class: "nc-label" });
-  const below = svg("text", { class: "nc-label", "text-anchor": "middle" }, "layer (1 is next to the input)");
+  const band = svg("path", { class: "nci-band" });
+  const line = svg("path", { class: "nci-line nci-thick" });
+  const ends = [0, 1].map(() => ({ dot: svg("circle", { r: 5 }), text: svg("text", { class: "nci-number" }) }));
+  const name = svg("text", { class: "nci-label" });
+  const below = svg("text", { class: "nci-label", "text-anchor": "middle" }, "layer (1 is next to the input)");
   let size = null;
   const card = stage("A curve over the layers: median of ten seeds, shaded between the quartiles; other placements in grey.", (width) => {
     size = [width, width >= 560 ? 360 : 320];
@@ -73,9 +73,9 @@ mount("depth", (root, data) => {
     const layers = chosen.depth === 4 ? [1, 2, 3, 4] : [1, chosen.depth / 4, chosen.depth / 2, (3 * chosen.depth) / 4, chosen.depth];
     axis.replaceChildren(
       ...powers.flatMap((value) => [
-        svg("line", { class: "nc-grid", x1: left, x2: right, y1: y(value), y2: y(value) }),
-        svg("text", { class: "nc-label", x: left - 8, y: y(value) + 4, "text-anchor": "end" }, power(value))]),
-      ...layers.map((layer) => svg("text", { class: "nc-label", x: x(layer), y: bottom + 20, "text-anchor": "middle" }, String(layer))));
+        svg("line", { class: "nci-grid", x1: left, x2: right, y1: y(value), y2: y(value) }),
+        svg("text", { class: "nci-label", x: left - 8, y: y(value) + 4, "text-anchor": "end" }, power(value))]),
+      ...layers.map((layer) => svg("text", { class: "nci-label", x: x(layer), y: bottom + 20, "text-anchor": "middle" }, String(layer))));
     const color = chosen.stack === PLAIN ? "batch_norm" : "layer_norm";
     const points = (values) => values.map((value, k) => `${x(k + 1).toFixed(1)},${y(value).toFixed(1)}`);
     const residual = data.stacks.filter((one) => one.name !== chosen.stack && (one.name !== PLAIN));
@@ -83,18 +83,18 @@ mount("depth", (root, data) => {
     const tags = apart([...residual, chosenOne()].map(({ name, title }) => ({ name, title, y: ending(name) })), 15, bottom - 4);
     others.replaceChildren(
       ...residual.map((one) => svg("path", {
-        class: "nc-line nc-other", d: `M${points(curve(data, { ...chosen, stack: one.name }).median).join("L")}`,
+        class: "nci-line nci-other", d: `M${points(curve(data, { ...chosen, stack: one.name }).median).join("L")}`,
       })),
       ...tags.map((tag) => svg("text", {
-        class: tag.name === chosen.stack ? `nc-label nc-ink-${color} nc-bold` : "nc-label", x: right + 11, y: tag.y + 4,
+        class: tag.name === chosen.stack ? `nci-label nci-ink-${color} nci-bold` : "nci-label", x: right + 11, y: tag.y + 4,
       }, tag.title.replace("BatchNorm, no skips", "no skips"))));
     const { low: lower, median, high: upper } = curve(data, chosen);
-    set(band, { d: `M${[...points(lower), ...points(upper).reverse()].join("L")}Z`, class: `nc-band nc-fill-${color}` });
-    set(line, { d: `M${points(median).join("L")}`, class: `nc-line nc-thick nc-stroke-${color}` });
+    set(band, { d: `M${[...points(lower), ...points(upper).reverse()].join("L")}Z`, class: `nci-band nci-fill-${color}` });
+    set(line, { d: `M${points(median).join("L")}`, class: `nci-line nci-thick nci-stroke-${color}` });
     ends.forEach(({ dot, text }, k) => {
       const at = k ? median.length - 1 : 0;
-      set(dot, { cx: x(at + 1), cy: y(median[at]), class: `nc-fill-${color}` });
-      set(text, { x: x(at + 1) + (k ? 4 : 0), y: y(median[at]) - 13, "text-anchor": k ? "end" : "middle", class: `nc-number nc-ink-${color}` });
+      set(dot, { cx: x(at + 1), cy: y(median[at]), class: `nci-fill-${color}` });
+      set(text, { x: x(at + 1) + (k ? 4 : 0), y: y(median[at]) - 13, "text-anchor": k ? "end" : "middle", class: `nci-number nci-ink-${color}` });
       text.textContent = roughly(median[at]);
     });
     set(name, { x: 12, y: 20 });
@@ -109,7 +109,7 @@ mount("depth", (root, data) => {
   }
 
   root.append(
-    html("div", { class: "nc-controls" }, stack, formula, html("div", { class: "nc-row" }, depth, quantity)),
+    html("div", { class: "nci-controls" }, stack, formula, html("div", { class: "nci-row" }, depth, quantity)),
     card, told);
   update();
   card.fit();

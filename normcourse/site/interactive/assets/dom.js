@@ -34,7 +34,7 @@ export const place = (element, x, y, more = "") => {
 };
 
 let serial = 0;
-const fresh = (stem) => `nc-${stem}-${(serial += 1)}`;
+const fresh = (stem) => `nci-${stem}-${(serial += 1)}`;
 
 /** A group of radio buttons in a row; `options` are [value, label] or [value, label, title]. */
 export function radios(legend, options, value, onchange) {
@@ -42,9 +42,9 @@ export function radios(legend, options, value, onchange) {
   const inputs = options.map(([key, label]) => {
     const input = html("input", { type: "radio", name, value: String(key), checked: key === value });
     input.addEventListener("change", () => onchange(key));
-    return [key, input, html("label", { class: "nc-pill" }, input, html("span", {}, label))];
+    return [key, input, html("label", { class: "nci-pill" }, input, html("span", {}, label))];
   });
-  const element = html("fieldset", { class: "nc-pills" }, html("legend", {}, legend),
+  const element = html("fieldset", { class: "nci-pills" }, html("legend", {}, legend),
     html("div", {}, ...inputs.map(([, , label]) => label)));
   element.choose = (key) => inputs.forEach(([other, input]) => { input.checked = other === key; });
   return element;
@@ -53,7 +53,7 @@ export function radios(legend, options, value, onchange) {
 /** A slider with its label and its value in words. */
 export function slider(label, { min, max, step = 1, value, format = String }, oninput) {
   const id = fresh("slider");
-  const shown = html("output", { for: id, class: "nc-value", "aria-live": "off" }, format(value));
+  const shown = html("output", { for: id, class: "nci-value", "aria-live": "off" }, format(value));
   const input = html("input", { type: "range", id, min, max, step, value, "aria-valuetext": format(value) });
   const show = () => {
     const now = Number(input.value);
@@ -62,7 +62,7 @@ export function slider(label, { min, max, step = 1, value, format = String }, on
     input.style.setProperty("--done", `${((now - min) / (max - min)) * 100}%`);
   };
   input.addEventListener("input", () => { show(); oninput(Number(input.value)); });
-  const element = html("div", { class: "nc-slider" }, html("label", { for: id }, label), input, shown);
+  const element = html("div", { class: "nci-slider" }, html("label", { for: id }, label), input, shown);
   element.move = (to) => { input.value = to; show(); };
   element.input = input;
   show();
@@ -74,7 +74,7 @@ export function select(label, options, value, onchange) {
   const list = html("select", { id },
     ...options.map(([key, text]) => html("option", { value: String(key), selected: key === value }, text)));
   list.addEventListener("change", () => onchange(options[list.selectedIndex][0]));
-  const element = html("div", { class: "nc-select" }, html("label", { for: id }, label), list);
+  const element = html("div", { class: "nci-select" }, html("label", { for: id }, label), list);
   element.choose = (key) => { list.selectedIndex = options.findIndex(([other]) => other === key); };
   return element;
 }
@@ -82,21 +82,21 @@ export function select(label, options, value, onchange) {
 export function checkbox(label, checked, onchange) {
   const input = html("input", { type: "checkbox", checked });
   input.addEventListener("change", () => onchange(input.checked));
-  const element = html("label", { class: "nc-check-line" }, input, html("span", {}, label));
+  const element = html("label", { class: "nci-check-line" }, input, html("span", {}, label));
   element.check = (to) => { input.checked = to; };
   element.input = input;
   return element;
 }
 
-export const button = (label, onclick) => html("button", { type: "button", class: "nc-button", click: onclick }, label);
+export const button = (label, onclick) => html("button", { type: "button", class: "nci-button", click: onclick }, label);
 
 /**
  * The result in one sentence, visible at once; a screen reader hears it when the reader has paused,
  * and hears nothing before the first change.
  */
 export function result() {
-  const visible = html("p", { class: "nc-result" });
-  const spoken = html("p", { class: "nc-spoken", role: "status" });
+  const visible = html("p", { class: "nci-result" });
+  const spoken = html("p", { class: "nci-spoken", role: "status" });
   let timer;
   let first = true;
   const element = html("div", {}, visible, spoken);
@@ -118,16 +118,16 @@ export function result() {
  */
 export function stage(label, layout) {
   const drawing = svg("svg", { role: "img", "aria-label": label });
-  const card = html("div", { class: "nc-stage" }, drawing);
+  const card = html("div", { class: "nci-stage" }, drawing);
   let known = 0;
   const fit = () => {
     const width = Math.floor(card.clientWidth);
     if (!width || width === known) return;
     known = width;
-    drawing.classList.add("nc-still-now"); // no animation of a new layout
+    drawing.classList.add("nci-still-now"); // no animation of a new layout
     const height = layout(width);
     set(drawing, { viewBox: `0 0 ${width} ${height}`, width, height });
-    requestAnimationFrame(() => requestAnimationFrame(() => drawing.classList.remove("nc-still-now")));
+    requestAnimationFrame(() => requestAnimationFrame(() => drawing.classList.remove("nci-still-now")));
   };
   new ResizeObserver(fit).observe(card);
   card.drawing = drawing;
@@ -141,12 +141,12 @@ export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches
 export function mount(name, build) {
   if (typeof document === "undefined") return; // tests import the module without a page
   for (const frame of document.querySelectorAll(`[data-figure="${name}"]`)) {
-    const live = frame.querySelector(".nc-live");
+    const live = frame.querySelector(".nci-live");
     try {
       live.hidden = false;
-      build(live, JSON.parse(frame.querySelector(".nc-data").textContent));
-      frame.querySelector(".nc-still").hidden = true;
-      frame.classList.add("nc-is-live");
+      build(live, JSON.parse(frame.querySelector(".nci-data").textContent));
+      frame.querySelector(".nci-still").hidden = true;
+      frame.classList.add("nci-is-live");
     } catch (error) {
       live.hidden = true;
       live.replaceChildren();

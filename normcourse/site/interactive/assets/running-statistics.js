@@ -67,24 +67,24 @@ mount("running-statistics", (root, data) => {
   }
 
   // ---- drawing
-  const dots = Array.from({ length: total }, () => svg("circle", { class: "nc-raw" }));
-  const band = svg("path", { class: "nc-band nc-fill-batch_norm" });
-  const line = svg("path", { class: "nc-line nc-stroke-batch_norm" });
-  const ahead = svg("path", { class: "nc-line nc-stroke-batch_norm nc-ahead" });
-  const cursor = svg("line", { class: "nc-cursor" });
-  const head = svg("circle", { class: "nc-fill-batch_norm", r: 6 });
-  const gap = svg("line", { class: "nc-gap" });
+  const dots = Array.from({ length: total }, () => svg("circle", { class: "nci-raw" }));
+  const band = svg("path", { class: "nci-band nci-fill-batch_norm" });
+  const line = svg("path", { class: "nci-line nci-stroke-batch_norm" });
+  const ahead = svg("path", { class: "nci-line nci-stroke-batch_norm nci-ahead" });
+  const cursor = svg("line", { class: "nci-cursor" });
+  const head = svg("circle", { class: "nci-fill-batch_norm", r: 6 });
+  const gap = svg("line", { class: "nci-gap" });
   const axis = svg("g", {});
   const names = [
-    svg("text", { class: "nc-label" }, "means of the batches"),
-    svg("text", { class: "nc-label nc-ink-batch_norm nc-strong" }, "running mean ± running std"),
-    svg("text", { class: "nc-label", "text-anchor": "middle" }, "training step"),
-    svg("text", { class: "nc-label nc-strong", "text-anchor": "middle" }, "outputs of this batch"),
+    svg("text", { class: "nci-label" }, "means of the batches"),
+    svg("text", { class: "nci-label nci-ink-batch_norm nci-strong" }, "running mean ± running std"),
+    svg("text", { class: "nci-label", "text-anchor": "middle" }, "training step"),
+    svg("text", { class: "nci-label nci-strong", "text-anchor": "middle" }, "outputs of this batch"),
   ];
-  const norm = svg("rect", { class: "nc-target", rx: 3 });
-  const outputs = data.scenarios.jump[0].map(() => svg("circle", { class: "nc-fill-batch_norm nc-glide", r: 5.5, "fill-opacity": 0.65 }));
-  const center = svg("line", { class: "nc-mean nc-glide" });
-  const whisker = svg("line", { class: "nc-mean nc-glide" });
+  const norm = svg("rect", { class: "nci-target", rx: 3 });
+  const outputs = data.scenarios.jump[0].map(() => svg("circle", { class: "nci-fill-batch_norm nci-glide", r: 5.5, "fill-opacity": 0.65 }));
+  const center = svg("line", { class: "nci-mean nci-glide" });
+  const whisker = svg("line", { class: "nci-mean nci-glide" });
   const side = svg("g", {});
   let view = null;
 
@@ -110,10 +110,10 @@ mount("running-statistics", (root, data) => {
     const path = (from, to) => now.running.slice(from, to).map((r, k) => `${k ? "L" : "M"}${x(from + k + 1).toFixed(1)},${y(r.mean).toFixed(1)}`).join("");
     axis.replaceChildren(
       ...levels(low, high).flatMap((value) => [
-        svg("line", { class: "nc-grid", x1: left, x2: right, y1: y(value), y2: y(value) }),
-        svg("text", { class: "nc-label", x: left - 8, y: y(value) + 4, "text-anchor": "end" }, say(value, 0))]),
+        svg("line", { class: "nci-grid", x1: left, x2: right, y1: y(value), y2: y(value) }),
+        svg("text", { class: "nci-label", x: left - 8, y: y(value) + 4, "text-anchor": "end" }, say(value, 0))]),
       ...[1, total / 4, total / 2, (3 * total) / 4, total].map((step) =>
-        svg("text", { class: "nc-label", x: x(step), y: bottom + 18, "text-anchor": "middle" }, String(step))));
+        svg("text", { class: "nci-label", x: x(step), y: bottom + 18, "text-anchor": "middle" }, String(step))));
     dots.forEach((dot, k) => set(dot, { cx: x(k + 1), cy: y(means[k]), r: k + 1 === chosen.step ? 5 : 2.6, opacity: k < chosen.step ? 0.75 : 0.22 }));
     const shown = now.running.slice(0, chosen.step);
     const edge = (sign) => shown.map((r, k) => `${x(k + 1).toFixed(1)},${y(r.mean + sign * Math.sqrt(r.var)).toFixed(1)}`);
@@ -145,8 +145,8 @@ mount("running-statistics", (root, data) => {
     const band = wide ? [left + 16, clip(1), right - left - 16, clip(-1) - clip(1)] : [clip(-1), top, clip(1) - clip(-1), bottom - top];
     set(norm, { x: band[0], y: band[1], width: band[2], height: band[3] });
     side.replaceChildren(...[-4, -2, 0, 2, 4].map((value) => (wide
-      ? svg("text", { class: "nc-label", x: left + 6, y: clip(value) + 4, "text-anchor": "end" }, say(value, 0))
-      : svg("text", { class: "nc-label", x: clip(value), y: bottom + 18, "text-anchor": "middle" }, say(value, 0)))));
+      ? svg("text", { class: "nci-label", x: left + 6, y: clip(value) + 4, "text-anchor": "end" }, say(value, 0))
+      : svg("text", { class: "nci-label", x: clip(value), y: bottom + 18, "text-anchor": "middle" }, say(value, 0)))));
     set(names[3], wide ? { x: (left + right) / 2, y: 18 } : { x: (left + right) / 2, y: top - 10 });
   }
 
@@ -157,9 +157,9 @@ mount("running-statistics", (root, data) => {
   }
 
   root.append(
-    html("div", { class: "nc-controls" }, scenario, mode, momentum, equal),
+    html("div", { class: "nci-controls" }, scenario, mode, momentum, equal),
     card,
-    html("div", { class: "nc-controls" }, html("div", { class: "nc-row nc-fill" }, steps, play)),
+    html("div", { class: "nci-controls" }, html("div", { class: "nci-row nci-fill" }, steps, play)),
     told);
   update();
   card.fit();
