@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -75,18 +76,39 @@ def settled(result: Result) -> Result:
     return result.keep(lambda row: int(row["epoch"]) > SETTLED and not row["refused"])
 
 
+def settled_means(result: Result) -> Result:
+    """Return one row per seed, net and size: means over the settled epochs.
+
+    Its ``place`` counts the sizes from 0, the smallest first.
+    """
+    late = settled(result)
+    sizes = sorted(late.distinct("last_batch"))
+    cases = dict.fromkeys((r["seed"], r["net"], r["last_batch"]) for r in late.rows)
+    rows: list[Row] = []
+    for seed, net, size in cases:
+        chosen = late.where(seed=seed, net=net, last_batch=size)
+        rows.append(
+            {
+                "seed": seed,
+                "net": net,
+                "last_batch": size,
+                "place": sizes.index(size),
+                "accuracy": chosen.spread("accuracy").median,
+                "recalibrated": chosen.spread("recalibrated").median,
+            }
+        )
+    return replace(result, rows=tuple(rows))
+
+
 def _lost(result: Result, column: str) -> list[float]:
     """Return the points below the loop without a last batch, at the smallest that runs, by seed."""
-    late = settled(result)
-    smallest = min(size for size in late.distinct("last_batch") if size)
-    lost = []
-    for seed in late.seeds:
-        means = []
-        for size in (0, smallest):
-            rows = late.where(seed=seed, last_batch=size).rows
-            means.append(sum(float(row[column]) for row in rows) / len(rows))
-        lost.append(100 * (means[0] - means[1]))
-    return lost
+    means = settled_means(result)
+    smallest = min(size for size in means.distinct("last_batch") if size)
+    dropped, short = (
+        {int(row["seed"]): float(row[column]) for row in means.where(last_batch=size).rows}
+        for size in (0, smallest)
+    )
+    return [100 * (dropped[seed] - short[seed]) for seed in sorted(dropped)]
 
 
 def spoils_inference(result: Result) -> Verdict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import json
 import re
 import subprocess
@@ -54,6 +55,8 @@ EXAMPLES: dict[str, Callable[[], figures.CourseFigure]] = {
     "variance_divisor": figures.variance_divisor,
     "worked_example": lambda: figures.worked_example([2.0, 4.0, 6.0, 8.0]),
 }
+for _path in sorted(Path(__file__).parent.glob("*_specimens.py")):  # those of later chapters
+    EXAMPLES |= importlib.import_module(_path.stem).EXAMPLES
 
 
 def test_every_figure_has_an_example() -> None:
