@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -228,6 +228,41 @@ def _axis(axis: tuple[int, ...] | str, x: Any) -> tuple[int, ...]:
     return (1,) if x.shape[0] == x.shape[1] else (0,)
 
 
+def _shapes_and_eps(inputs: Callable[..., Inputs]) -> Iterator[Case]:
+    """Yield the cases about eps and the shape of the table."""
+    yield Case("small spread and a large eps", {**inputs(6, 4, 0.4), "eps": 0.3})
+    yield Case("eps left to its default", inputs(6, 2, 2e-3), about="The default of eps is 1e-5.")
+    yield Case("as many examples as features", {**inputs(4, 4), "eps": 1e-3})
+    yield Case("many examples, one feature", {**inputs(40, 1), "eps": 1e-5})
+
+
+def _last_cases(
+    rng: np.random.Generator, inputs: Callable[..., Inputs], about_constant: str
+) -> Iterator[Case]:
+    """Yield the last cases of a gradient: a constant feature, read-only, float32, a large mean."""
+    constant = inputs(5, 3)
+    constant["x"][:, 1] = 7.0
+    yield Case(
+        "a feature that never changes",
+        {**constant, "eps": 1e-2},
+        Stage.SPECIAL,
+        about=about_constant,
+    )
+    yield Case(
+        "inputs that must not be written to",
+        {**inputs(6, 4), "eps": 1e-5},
+        Stage.SPECIAL,
+        layout="read-only",
+    )
+    yield Case("float32 input", as_float32({**inputs(8, 3), "eps": 1e-5}), Stage.NUMERICS)
+    yield Case(
+        "a mean a million times the spread",
+        {**inputs(7, 3), "x": rng.normal(1e6, 1.0, (7, 3)), "eps": 1e-5},
+        Stage.NUMERICS,
+        about="Subtract the mean before you square or multiply.",
+    )
+
+
 def _standardize_cases(rng: np.random.Generator) -> Iterator[Case]:
     def inputs(rows: int, columns: int, spread: float = 1.5) -> Inputs:
         return {
@@ -241,10 +276,7 @@ def _standardize_cases(rng: np.random.Generator) -> Iterator[Case]:
         {"dx_hat": np.array([[1.0], [0.0], [0.0], [0.0]]), "x": column, "eps": 0.0},
     )
     yield Case("five examples, three features", {**inputs(5, 3), "eps": 0.1})
-    yield Case("small spread and a large eps", {**inputs(6, 4, 0.4), "eps": 0.3})
-    yield Case("eps left to its default", inputs(6, 2, 2e-3), about="The default of eps is 1e-5.")
-    yield Case("as many examples as features", {**inputs(4, 4), "eps": 1e-3})
-    yield Case("many examples, one feature", {**inputs(40, 1), "eps": 1e-5})
+    yield from _shapes_and_eps(inputs)
     same = {"dx_hat": np.tile(rng.normal(2.0, 1.0, 3), (5, 1)), "x": rng.normal(1.0, 2.0, (5, 3))}
     yield Case(
         "the same gradient at every example",
@@ -265,26 +297,8 @@ def _standardize_cases(rng: np.random.Generator) -> Iterator[Case]:
         Stage.SPECIAL,
         about="One example is its own mean: x_hat is 0 whatever x is, so dx is 0.",
     )
-    constant = inputs(5, 3)
-    constant["x"][:, 1] = 7.0
-    yield Case(
-        "a feature that never changes",
-        {**constant, "eps": 1e-2},
-        Stage.SPECIAL,
-        about="With variance 0 only eps divides: dx is (dx_hat − its mean) / √eps.",
-    )
-    yield Case(
-        "inputs that must not be written to",
-        {**inputs(6, 4), "eps": 1e-5},
-        Stage.SPECIAL,
-        layout="read-only",
-    )
-    yield Case("float32 input", as_float32({**inputs(8, 3), "eps": 1e-5}), Stage.NUMERICS)
-    yield Case(
-        "a mean a million times the spread",
-        {**inputs(7, 3), "x": rng.normal(1e6, 1.0, (7, 3)), "eps": 1e-5},
-        Stage.NUMERICS,
-        about="Subtract the mean before you square or multiply.",
+    yield from _last_cases(
+        rng, inputs, "With variance 0 only eps divides: dx is (dx_hat − its mean) / √eps."
     )
 
 
@@ -396,10 +410,7 @@ def _backward_cases(rng: np.random.Generator) -> Iterator[Case]:
         {"dy": dy, "x": x, "gamma": np.array([2.0, 3.0]), "eps": 0.0},
     )
     yield Case("gammas of both signs", {**inputs(5, 3), "eps": 0.1})
-    yield Case("small spread and a large eps", {**inputs(6, 4, 0.4), "eps": 0.3})
-    yield Case("eps left to its default", inputs(6, 2, 2e-3), about="The default of eps is 1e-5.")
-    yield Case("as many examples as features", {**inputs(4, 4), "eps": 1e-3})
-    yield Case("many examples, one feature", {**inputs(40, 1), "eps": 1e-5})
+    yield from _shapes_and_eps(inputs)
     yield Case(
         "one example",
         {**inputs(1, 3), "eps": 1e-5},
@@ -407,26 +418,8 @@ def _backward_cases(rng: np.random.Generator) -> Iterator[Case]:
         about="One example is its own mean, so y is beta: dx and dgamma are 0, dbeta is dy.",
     )
     yield Case("two examples", {**inputs(2, 3), "eps": 1e-3}, Stage.SPECIAL)
-    constant = inputs(5, 3)
-    constant["x"][:, 1] = 7.0
-    yield Case(
-        "a feature that never changes",
-        {**constant, "eps": 1e-2},
-        Stage.SPECIAL,
-        about="A constant feature has variance 0; eps keeps the division finite.",
-    )
-    yield Case(
-        "inputs that must not be written to",
-        {**inputs(6, 4), "eps": 1e-5},
-        Stage.SPECIAL,
-        layout="read-only",
-    )
-    yield Case("float32 input", as_float32({**inputs(8, 3), "eps": 1e-5}), Stage.NUMERICS)
-    yield Case(
-        "a mean a million times the spread",
-        {**inputs(7, 3), "x": rng.normal(1e6, 1.0, (7, 3)), "eps": 1e-5},
-        Stage.NUMERICS,
-        about="Subtract the mean before you square or multiply.",
+    yield from _last_cases(
+        rng, inputs, "A constant feature has variance 0; eps keeps the division finite."
     )
 
 

@@ -9,12 +9,18 @@ import numpy as np
 
 from normcourse.checks.draws import as_float32, gammas, parameters
 from normcourse.checks.exercise import Case, Exercise, Inputs, Mistake, Stage
+from normcourse.checks.last_axis import (
+    backward_cases,
+    backward_variant,
+    gradient_inputs,
+    lost_axis_mistakes,
+    pooled_axes,
+)
 from normcourse.checks.variants import (
     EPS_FIXED,
     affine_mistakes,
     chosen_eps,
     default_eps_mistakes,
-    normalize_backward,
 )
 from normcourse.norms.dynamic_tanh import dynamic_tanh
 from normcourse.norms.qk_norm import qk_norm_scores
@@ -26,18 +32,6 @@ _BACKWARD = "Its gradient"
 _DYT = "Dynamic tanh: no statistics at all"
 _QK = "QK-norm: scores that cannot explode"
 _HALF = "In half precision"
-
-
-def _axes(pool: str, ndim: int) -> tuple[int, ...]:
-    """Return the axes that a right or wrong answer pools."""
-    return {
-        "last": (ndim - 1,),
-        "first": (0,),
-        "second": (1,),
-        "leading": tuple(range(ndim - 1)),
-        "all_but_first": tuple(range(1, ndim)),
-        "all": tuple(range(ndim)),
-    }[pool]
 
 
 def _axis_mistakes() -> tuple[Mistake, ...]:
@@ -115,7 +109,7 @@ def _forward_variant(
     """
     eps = chosen_eps(eps, default_eps, fixed_eps)
     x = x * gamma if scale == "before" else x
-    axis = _axes(pool, x.ndim)
+    axis = pooled_axes(pool, x.ndim)
     centered = x - x.mean(axis=axis, keepdims=True)
     values = centered if center in ("square", "both") else x
     powers = {"mean": values, "absolute": np.abs(values)}.get(moment, values * values)
@@ -318,24 +312,7 @@ _RMS_NORM_FORWARD = Exercise(
         ),
         *default_eps_mistakes(),
         EPS_FIXED,
-        Mistake(
-            "keepdims_missing",
-            "Your mean loses the last axis and then meets x along the wrong one. Keep it with "
-            "`keepdims=True`.",
-            wrong=_keepdims_missing,
-        ),
-        Mistake(
-            "new_axis_second",
-            "`[:, None]` puts the lost axis in second place, which fits two axes only. "
-            "`keepdims=True` or `[..., None]` puts it last.",
-            wrong=_new_axis_second,
-        ),
-        Mistake(
-            "two_axes_only",
-            "Your function works for an x of two axes only. Any leading axes are allowed; count "
-            "from the end, with axis −1.",
-            wrong=_two_axes_only,
-        ),
+        *lost_axis_mistakes(_keepdims_missing, _new_axis_second, _two_axes_only),
         Mistake(
             "changes_x", "Your function changes its argument x.", wrong=_changes_x, named_by="judge"
         ),
@@ -351,57 +328,17 @@ def _backward_reference(dy: Any, x: Any, gamma: Any, eps: float = 1e-5) -> Any:
 
 
 def _backward_variant(
-    dy: Any,
-    x: Any,
-    gamma: Any,
-    eps: float | None = None,
-    *,
-    pool: str = "last",
-    center: bool = False,
-    count: str = "",
-    parameters_over: str = "leading",
-    default_eps: float = 1e-5,
-    fixed_eps: float | None = None,
-    **faults: Any,
+    dy: Any, x: Any, gamma: Any, eps: float | None = None, *, center: bool = False, **faults: Any
 ) -> Any:
-    eps = chosen_eps(eps, default_eps, fixed_eps)
-    if count:
-        faults["count_over"] = _axes(count, x.ndim)
-    dx, dgamma, _ = normalize_backward(
-        dy,
-        x,
-        gamma,
-        eps,
-        axis=_axes(pool, x.ndim),
-        channel_axis=x.ndim - 1,
-        center=center,
-        shared_over=_axes(parameters_over, x.ndim),
-        **faults,
-    )
-    return dx, dgamma
+    return backward_variant(dy, x, gamma, eps, center=center, **faults)[:2]
 
 
 def _backward_cases(rng: np.random.Generator) -> Iterator[Case]:
     def draw(shape: tuple[int, ...], mean: float = 1.0, spread: float = 2.0) -> Inputs:
-        x = rng.normal(mean, spread, shape)
-        return {"dy": rng.normal(0.5, 1.5, shape), "x": x, "gamma": gammas(rng, shape[-1])}
+        return gradient_inputs(rng, shape, mean, spread)
 
     x = np.array([[3.0, 4.0, 0.0], [1.0, -2.0, 2.0]])
-    dy = np.array([[1.0, 0.0, 2.0], [3.0, -1.0, 0.0]])
-    yield Case("two examples, three features", {"dy": dy, "x": x, "gamma": np.ones(3), "eps": 0.0})
-    yield Case("a gamma per feature", {**draw((4, 3)), "eps": 0.1})
-    yield Case("sequences of token vectors", {**draw((2, 3, 5)), "eps": 0.1})
-    yield Case("small values and a large eps", {**draw((3, 5), 0.1, 0.2), "eps": 0.3})
-    yield Case(
-        "eps left to its default", draw((2, 6), 0.0, 2e-3), about="The default of eps is 1e-5."
-    )
-    yield Case("as many examples as features", {**draw((4, 4)), "eps": 1e-3})
-    yield Case(
-        "one vector without a batch axis",
-        {**draw((6,)), "eps": 0.1},
-        about="Without leading axes dgamma is dy · x_hat: there is nothing to sum over.",
-    )
-    yield Case("four axes", {**draw((2, 4, 3, 5)), "eps": 0.1})
+    yield from backward_cases(rng, x, ("small values", 0.1, 0.2), default_mean=0.0)
     yield Case(
         "a single feature",
         {**draw((3, 1), 3.0, 0.5), "eps": 0.3},

@@ -1,7 +1,8 @@
-"""The judges measured: kill table, accept table and automatic mutants, written to a page.
+"""The judges measured: kill table, accept table and automatic mutants, written to pages.
 
-``python -m tests.checks.measure`` writes ``book/judges.md``; a test compares it. Mutants that
-compute the same as the solution are listed in ``equivalents.toml``, each with its reason.
+``python -m tests.checks.measure`` writes ``book/judges.md`` and a page per chapter; a test compares
+them. Mutants that compute the same as the solution are listed in ``equivalents.toml``, each with
+its reason.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from normcourse.checks.runners import InProcessRunner
 from normcourse.checks.texts import supplied_code, text_of
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "book" / "judges.md"
+BOOK = ROOT / "book"
 EQUIVALENTS = Path(__file__).with_name("equivalents.toml")
+ANSWERS = Path(__file__).with_name("answers")
 
 
 def define(code: str) -> dict[str, Any]:
@@ -136,8 +138,18 @@ def _is_named(exercise: Exercise, mistake: Mistake) -> bool:
     return feedback.mistakes == (mistake.id,)
 
 
-def page(measured: list[Measured]) -> str:
-    """Return the page as MyST Markdown."""
+def pages(measured: list[Measured]) -> dict[str, str]:
+    """Return the pages as MyST Markdown by their place in the book."""
+    chapters: dict[str, list[Measured]] = {}
+    for one in measured:
+        chapters.setdefault(one.exercise.notebook, []).append(one)
+    return {
+        "judges.md": _overview(measured, chapters),
+        **{f"judges/{name}.md": _of_chapter(name, group) for name, group in chapters.items()},
+    }
+
+
+def _overview(measured: list[Measured], chapters: dict[str, list[Measured]]) -> str:
     mistakes = sum(len(m.kills) for m in measured)
     named = sum(sum(m.named) for m in measured)
     styles = sum(len(m.accepted) for m in measured)
@@ -146,6 +158,8 @@ def page(measured: list[Measured]) -> str:
     equal = sum(m.equivalent for m in measured)
     alive = sum(len(m.alive) for m in measured) - equal
     share = 1 - alive / (made - equal)
+    whole = {kind: answers(kind) for kind in ("wrong", "right")}
+    told = sum(bool(answer.names) for answer in whole["wrong"])
     lines = [
         "# How good are the judges?",
         "",
@@ -157,16 +171,51 @@ def page(measured: list[Measured]) -> str:
         f"- **Mutants**: {made} solutions with one small change (an operator, an axis, a constant, "
         f"a dropped term); {equal} of them compute the same as the solution. Of the other "
         f"{made - equal}, {made - equal - alive} are rejected ({share:.1%}).",
+        f"- **Whole answers**: {len(whole['wrong'])} wrong functions, written as learners do and "
+        f"not made from the list. All are rejected; {told} are explained by one mistake or two, "
+        f"the others by facts about their output. {len(whole['right'])} right ones in odd styles; "
+        "all are accepted. What they brought to light was mended: the two numbers say what the "
+        "judges hold now, not how they would do on the next.",
         "",
         "The numbers come from the tests, which run all of it on every change.",
         "",
     ]
-    for notebook in dict.fromkeys(m.exercise.notebook for m in measured):
-        group = [m for m in measured if m.exercise.notebook == notebook]
-        lines += [f"## Chapter {notebook[:2]}", "", *_summary(group), ""]
-        for m in group:
-            lines += _details(m)
+    for name, group in chapters.items():
+        link = f"[Mistakes × cases of chapter {name[:2]}](judges/{name}.md)"
+        lines += [f"## Chapter {name[:2]}", "", *_summary(group), "", f"{link}.", ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _of_chapter(name: str, group: list[Measured]) -> str:
+    lines = [
+        f"# The judges of chapter {name[:2]}",
+        "",
+        "*Each mistake that the judges know, and the cases that tell it from a right answer: ✗. "
+        "The first of them is the one that a learner reads.*",
+        "",
+    ]
+    for one in group:
+        lines += _details(one)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer: the exercise, the code and the mistakes that the judge must name."""
+
+    exercise: str
+    code: str
+    names: tuple[str, ...]
+
+
+def answers(kind: str) -> list[Answer]:
+    """Return the "wrong" or the "right" answers of ``answers``."""
+    table: dict[str, Any] = tomllib.loads((ANSWERS / f"{kind}.toml").read_text(encoding="utf-8"))
+    return [
+        Answer(exercise, entry["code"], tuple(entry.get("names", ())))
+        for exercise, entries in table.items()
+        for entry in entries
+    ]
 
 
 def _summary(group: list[Measured]) -> list[str]:
@@ -198,20 +247,20 @@ def _details(m: Measured) -> list[str]:
         (style.__doc__ or style.__name__).splitlines()[0].rstrip(".")
         for style in styles_of(m.exercise)
     )
-    parts = [f":::{{admonition}} `{m.exercise.id}`: mistakes × cases", ":class: dropdown", ""]
-    if m.kills:
-        parts += ["✗ = this case tells the mistake from a right answer.", "", *rows, ""]
-    return [*parts, *cases, "", f"Accepted styles: {styles}.", ":::", ""]
+    parts = [f"## `{m.exercise.id}`", "", *cases, ""]
+    return [*parts, *((*rows, "") if m.kills else ()), f"Accepted styles: {styles}.", ""]
 
 
 def main() -> int:
-    """Measure everything and write the page."""
+    """Measure everything and write the pages."""
     warnings.simplefilter("ignore")
     measured = []
     for exercise in all_exercises():
         measured.append(measure(exercise))
         print(f"{exercise.id}: {list(set(measured[-1].alive) - set(equivalents(exercise)))}")
-    PAGE.write_text(page(measured), encoding="utf-8")
+    (BOOK / "judges").mkdir(exist_ok=True)
+    for place, text in pages(measured).items():
+        (BOOK / place).write_text(text, encoding="utf-8")
     return 0
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from normcourse.checks import all_exercises
 from normcourse.checks.exercise import Exercise
-from tests.checks.measure import EQUIVALENTS, PAGE, Measured, equivalents, measure, page
+from tests.checks.measure import BOOK, EQUIVALENTS, Measured, equivalents, measure, pages
 
 EXERCISES = all_exercises()
 _MEASURED: dict[str, Measured] = {}
@@ -29,9 +29,20 @@ def test_surviving_mutants_are_known_and_explained(exercise: Exercise) -> None:
 
 
 @pytest.mark.xdist_group("measure")
-def test_the_published_page_is_up_to_date() -> None:
-    text = page([measured(exercise) for exercise in EXERCISES])
-    assert PAGE.read_text(encoding="utf-8") == text, "run `python -m tests.checks.measure`"
+def test_the_published_pages_are_up_to_date() -> None:
+    texts = pages([measured(exercise) for exercise in EXERCISES])
+    for place, text in texts.items():
+        assert (BOOK / place).read_text(encoding="utf-8") == text, (
+            f"{place}: run `python -m tests.checks.measure`"
+        )
+    there = {f"judges/{path.name}" for path in (BOOK / "judges").iterdir()}
+    assert there | {"judges.md"} == set(texts)
+
+
+def test_the_pages_of_the_chapters_are_in_the_contents() -> None:
+    listed = (BOOK.parent / "_toc.yml").read_text(encoding="utf-8")
+    for notebook in {exercise.notebook for exercise in EXERCISES}:
+        assert f"file: book/judges/{notebook}\n" in listed
 
 
 def test_equivalents_name_exercises() -> None:
