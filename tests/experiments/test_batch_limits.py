@@ -360,13 +360,14 @@ class TestRemedies:
         torch.testing.assert_close(*ends)
 
 
-class TestWorkers:
-    @pytest.fixture(scope="class")
-    def rows(self) -> list[Row]:
-        """One start of two processes for all tests."""
-        settings = {"shards": [[2, 2], [1, 4]], "steps": 2}
-        return sync_batch_norm.EXPERIMENT.one_seed(0, settings)[0]
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    """One start of two processes for all tests."""
+    settings = {"shards": [[2, 2], [1, 4]], "steps": 2}
+    return sync_batch_norm.EXPERIMENT.one_seed(0, settings)[0]
 
+
+class TestWorkers:
     def test_two_processes_end_where_one_does(self, rows: list[Row]) -> None:
         assert len(rows) == 6
         for row in rows:
