@@ -7,7 +7,7 @@ generator or a seed that the caller passes in.
 from __future__ import annotations
 
 from normcourse.experiments.activations import Activations, record
-from normcourse.experiments.data import Digits, Signals, load_digits, load_mnist1d
+from normcourse.experiments.data import Digits, Signals, load_digits, load_mnist1d, load_photographs
 from normcourse.experiments.experiment import Experiment, load, names
 from normcourse.experiments.models import ACTIVATIONS, NORMS, conv_net, digit_net, mlp
 from normcourse.experiments.result import Curve, Effect, Result, Row, Spread, Verdict, spread
@@ -32,6 +32,7 @@ __all__ = [
     "load",
     "load_digits",
     "load_mnist1d",
+    "load_photographs",
     "mean_loss",
     "mlp",
     "names",

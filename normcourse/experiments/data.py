@@ -99,3 +99,37 @@ def _mnist1d(seed: int, num_samples: int) -> dict[str, NDArray[Any]]:
     finally:
         np.random.set_state(kept)  # noqa: NPY002
     return made
+
+
+def load_photographs(*, width: int = 160) -> dict[str, NDArray[np.float64]]:
+    """Return scikit-learn's two photographs, made smaller by averaging.
+
+    Args:
+        width: of the smaller image, a divisor of 640 that leaves whole rows: 640, 320, 160 or 80.
+
+    Returns:
+        "temple" and "flower" to float64 arrays of shape (H, W, 3) in [0, 1].
+
+    Raises:
+        ValueError: ``width`` does not divide 640.
+
+    Source:
+        Photographs on Flickr by danielbuechele (temple) and vultilion (flower), CC BY 2.0, as
+        bundled with scikit-learn.
+
+    Example:
+        >>> {name: photo.shape for name, photo in load_photographs().items()}
+        {'temple': (106, 160, 3), 'flower': (106, 160, 3)}
+    """
+    from sklearn.datasets import load_sample_image
+
+    if width < 1 or 640 % width:
+        raise ValueError(f"width: expected a divisor of 640, got {width}.")
+    step = 640 // width
+    photographs = {}
+    for name, file in (("temple", "china.jpg"), ("flower", "flower.jpg")):
+        photo = np.asarray(load_sample_image(file), dtype=np.float64) / 255  # (427, 640, 3)
+        rows = photo.shape[0] // step
+        blocks = photo[: rows * step].reshape(rows, step, width, step, 3)
+        photographs[name] = blocks.mean(axis=(1, 3))
+    return photographs
