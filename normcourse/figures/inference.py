@@ -76,6 +76,7 @@ def statistics_in_time(full: Rows, live: Rows | None = None) -> CourseFigure:
         ax.plot([], [], color=color, marker=marker, linestyle=line, markersize=5, label=label)
         draw_live(ax, live, "batches", "accuracy", way=way)
     ax.set_xscale("log")
+    ax.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1000"])
     ax.set_xlabel("training batches seen")
     as_percent(ax, "right on test images, %")
     ax.legend(fontsize=9.5, loc="lower right")
@@ -103,6 +104,7 @@ def memory_of_momentum(momenta: Sequence[float]) -> CourseFigure:
         color = OTHER if momentum > 0.5 else BLUE
         ax.plot(batches, share, style, color=color, label=f"momentum {momentum:g}")
     ax.set_xscale("log")
+    ax.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1000"])
     ax.set_xlabel("last k batches")
     as_percent(ax, "share, %")
     ax.legend(fontsize=9.5, loc="lower right")

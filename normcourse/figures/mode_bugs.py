@@ -40,8 +40,9 @@ def forgotten_eval(full: Rows, live: Rows | None = None) -> CourseFigure:
             draw_live(ax, live, "batch_size", "accuracy", **where)
         ax.set_xscale("log")
         ax.set_xlim(0.8, 450)
+        ax.set_xticks([1, 10, 100], ["1", "10", "100"])
         ax.set_xlabel("images per batch")
-        _name(ax, net, x=0.97, y=0.06)
+        _name(ax, net)
     as_percent(axes[0], "right on test images, %")
     _keys(fig, axes[0], [("-", BLUE, "", "inference mode"), ("--", OTHER, "o", "mixed"),
                          (":", OTHER, "x", "by class")])  # fmt: skip
@@ -71,7 +72,7 @@ def polluted_statistics(full: Rows, live: Rows | None = None) -> CourseFigure:
             draw_curve(ax, curve, color=color, marker=marker, linestyle=line)
             draw_live(ax, live, "batches", "accuracy", **where)
         ax.set_xlabel("evaluation batches")
-        _name(ax, net, x=0.05, y=0.06)
+        _name(ax, net)
     as_percent(axes[0], "right on test images, %")
     _keys(fig, axes[0], [(line, BLUE if kind == "same kind" else OTHER, marker, kind)
                          for kind, (line, marker) in looks.items()])  # fmt: skip
@@ -159,7 +160,7 @@ def last_batch_sizes(late: Rows, live: Rows | None = None) -> CourseFigure:
             draw_live(ax, live, "place", column, net=net)
         ax.set_xticks(range(len(sizes)), [str(size) for size in sizes])
         ax.set_xlabel("images in the last batch")
-        _name(ax, net, x=0.97, y=0.06)
+        _name(ax, net)
     as_percent(axes[0], "right on test images, %")
     names = {"accuracy": "as trained", "recalibrated": "recalibrated"}
     _keys(fig, axes[0], [(*look, names[column]) for column, look in looks.items()])
@@ -206,10 +207,9 @@ def _panels(nets: Sequence[str], height: float) -> tuple[CourseFigure, list[Axes
     return fig, list(np.atleast_1d(fig.subplots(1, len(nets), sharey=True)))
 
 
-def _name(ax: Axes, net: str, *, x: float, y: float) -> None:
-    """Write what net a panel shows."""
-    side = "left" if x < 0.5 else "right"
-    ax.text(x, y, NETS[net], ha=side, transform=ax.transAxes, color=INK)
+def _name(ax: Axes, net: str) -> None:
+    """Write above a panel what net it shows."""
+    ax.text(0.5, 1.03, NETS[net], ha="center", transform=ax.transAxes, color=INK)
 
 
 def _keys(fig: CourseFigure, ax: Axes, keys: Sequence[tuple[str, str, str, str]]) -> None:
