@@ -48,7 +48,6 @@ class Host:
         memory_mb: cap on what the code may allocate.
         preload: packages to import before the time limit runs.
         spare: a process started before, taken if it is alive and started alike, else ended.
-        alone: one exercise is all that is judged, so no branch has to keep it from the others.
     """
 
     def __init__(
@@ -59,11 +58,10 @@ class Host:
         memory_mb: int = 4096,
         preload: tuple[str, ...] = (),
         spare: Child | None = None,
-        alone: bool = False,
     ) -> None:
         seconds = int(4 * time_limit) + 60
         self._settings = Settings(source.path.parent, memory_mb, seconds, preload)
-        self._source, self._limit, self._alone = source, time_limit, alone
+        self._source, self._limit = source, time_limit
         self._child = spare if spare and spare.fits(self._settings) else None
         if spare is not self._child and spare is not None:
             spare.end()
@@ -105,8 +103,6 @@ class Host:
         """
         for _ in range(2):  # a second process if the first was lost since it was last used
             child = self._loaded()
-            if self._alone:
-                return child
             reply, _ = child.ask({"do": "branch"}, 10.0)
             if reply is not None:
                 child.branched = bool(reply.get("branched"))

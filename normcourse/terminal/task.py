@@ -105,9 +105,8 @@ def host_of(task: Task, time_limit: float, spare: Child | None = None) -> Host:
         _IMPORTS_TORCH.search(cell.code) for cell in task.source.cells
     )
     preload = ("torch",) if torch else ()
-    count = sum(_can_run(exercise, task.source) for exercise in task.begun)
-    host = Host(task.source, time_limit=time_limit, preload=preload, spare=spare, alone=count == 1)
-    if count:
+    host = Host(task.source, time_limit=time_limit, preload=preload, spare=spare)
+    if any(_can_run(exercise, task.source) for exercise in task.begun):
         host.prepare()
     return host
 

@@ -64,6 +64,14 @@ def test_a_clear_verdict_within_the_time_limit_and_the_rest_is_judged(
     assert len(done.stdout) < 5000
 
 
+def test_a_lone_answer_that_ends_its_parent_is_judged(here: Path) -> None:
+    """The parent of the process that runs an answer is never the judge."""
+    path = answers(here / "a.py", hostile("import os", "os.kill(os.getppid(), 9)", "return x"))
+    done = run("check", path)
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert b"not yet right" in done.stdout
+
+
 def test_exit_codes(here: Path) -> None:
     right, wrong = answers(here / "right.py", solution(FORWARD)), answers(here / "wrong.py", WRONG)
     codes = [run("check", path).returncode for path in (right, wrong, here / "missing.py")]
