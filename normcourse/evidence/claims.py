@@ -122,11 +122,7 @@ def load_claims(path: Path = FILE) -> tuple[Claim, ...]:
         >>> load_claims()[0].slug
         'covariate-shift-is-why'
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as problem:
-        raise BadClaims(f"{path.name}: {problem}") from None
-    found = [_claim(path, entry) for entry in data.get("claims", [])]
+    found = [_claim(path, entry) for entry in _read(path).get("claims", [])]
     for name, values in (
         ("number", [claim.number for claim in found]),
         ("slug", [claim.slug for claim in found]),
@@ -135,6 +131,19 @@ def load_claims(path: Path = FILE) -> tuple[Claim, ...]:
         if twice:
             raise BadClaims(f"{path.name}: {name} {twice[0]!r} stands twice")
     return tuple(sorted(found, key=lambda claim: claim.number))
+
+
+def chapter_only(path: Path = FILE) -> tuple[tuple[str, str], ...]:
+    """Return the decisions, as (experiment, decision), that serve their chapter and no claim."""
+    listed = _read(path).get("chapter_only", {})
+    return tuple((name, decision) for name, decisions in listed.items() for decision in decisions)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as problem:
+        raise BadClaims(f"{path.name}: {problem}") from None
 
 
 def _claim(path: Path, entry: dict[str, Any]) -> Claim:

@@ -111,11 +111,11 @@ class Ledger:
         known = [entry.claim.number for entry in self.entries]
         raise KeyError(f"no claim {number}; they are numbered {_ranges(known)}.")
 
-    def unused(self) -> list[str]:
-        """Return the decisions, as "experiment.decision", that no claim names."""
+    def unused(self) -> list[tuple[str, str]]:
+        """Return the decisions, as (experiment, decision), that no claim names."""
         named = {(run.experiment, run.decision) for e in self.entries for run in e.claim.runs}
         return [
-            f"{study.experiment.name}.{decision}"
+            (study.experiment.name, decision)
             for study in self.studies.values()
             for decision in study.findings
             if (study.experiment.name, decision) not in named

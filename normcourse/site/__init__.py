@@ -25,6 +25,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     from normcourse import __version__
     from normcourse.site import (
         api,
+        evidence,
+        extras,
         figures,
         html,
         interactive,
@@ -40,6 +42,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     )
 
     cells = (live_exercise, try_it, quiz, progress_page, interactive)
-    for part in (api, html, *cells, figures, numbering, vendor, live, pages, offline):
+    for part in (api, html, *cells, evidence, figures, numbering, vendor, live, pages, extras, offline):
         part.register(app)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
