@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from normcourse.figures._base import CourseFigure, bare, card, figure, signed
+from normcourse.figures._base import _STYLE, CourseFigure, bare, card, figure, signed
 from normcourse.figures.palette import FAINT, INK, METHOD_COLORS, RAW, method_color
 from normcourse.figures.pooling import pooled_mask
 
@@ -230,6 +233,35 @@ def backward_still(data: Data) -> CourseFigure:
     ax.set_xlim(-2.6, 2.9)
     ax.set_ylim(-6.9, 1.4)
     return fig
+
+
+def social_card(data: Data, title: str) -> bytes:
+    """Return the picture that other sites show beside a link: 1200 x 630 pixels, PNG.
+
+    Args:
+        data: exported numbers of the axes explorer.
+        title: of the book.
+    """
+    with mpl.rc_context(_STYLE):
+        fig = Figure(figsize=(12, 6.3), dpi=100)
+        fig.set_layout_engine("none")
+        ax = fig.add_axes((0, 0, 1, 1))
+        bare(ax)
+        for place, method in enumerate(data["methods"]):
+            shown = next(iter(method["scopes"].values()))
+            groups = 2 if method["name"] == "group_norm" else None
+            mask = pooled_mask(
+                tuple(shown["axes"]), tuple(data["shape"]), at=(1, 2, 1), groups=groups
+            )
+            _block(ax, mask, 4.2 + 12.6 * place, 20, method_color(method["name"]))
+            ax.text(9.6 + 12.6 * place, 31.4, method["title"], ha="center", fontsize=17)
+        ax.text(4, 9.2, title, fontsize=47, weight="bold", color=INK)
+        ax.text(4, 14.4, "A course on normalization layers", fontsize=25, color=RAW)
+        ax.set_xlim(0, 70)
+        ax.set_ylim(36.75, 0)
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
 
 
 STILLS: dict[str, Callable[[Data], CourseFigure]] = {

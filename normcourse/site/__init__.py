@@ -42,6 +42,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     )
 
     cells = (live_exercise, try_it, quiz, progress_page, interactive)
-    for part in (api, html, *cells, evidence, figures, numbering, vendor, live, pages, extras, offline):
+    around = (figures, numbering, vendor, live, pages, extras, offline)
+    for part in (api, html, *cells, evidence, *around):
         part.register(app)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

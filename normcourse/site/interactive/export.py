@@ -28,6 +28,7 @@ __all__ = ["EXPORTS", "export", "files", "main"]
 
 DATA = Path(__file__).parent / "data"
 ASSETS = Path(__file__).parent / "assets"
+CARD = Path(__file__).parents[1] / "assets" / "card.png"
 EPS = 1e-5
 Array = NDArray[Any]
 Data = dict[str, Any]
@@ -371,8 +372,15 @@ def palette() -> str:
     )
 
 
+def draw_card() -> bytes:
+    """Return the picture that other sites show beside a link to the book."""
+    from normcourse.figures import interactive
+
+    return interactive.social_card(_plain(_explorer()), "Normalization, computed")
+
+
 def files() -> dict[Path, str]:
-    """Return what the command writes: path to content."""
+    """Return what the command writes as text: path to content."""
     found = {ASSETS / "palette.css": palette()}
     for name in EXPORTS:
         found[DATA / f"{name}.json"], found[DATA / f"{name}.svg"] = export(name)
@@ -390,6 +398,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             path.write_text(text, encoding="utf-8")
         elif not path.is_file() or path.read_text(encoding="utf-8") != text:
             stale.append(path.name)
+    if not options.check:
+        CARD.write_bytes(draw_card())
     print("\n".join(f"{name} is not as its sources say" for name in stale) or "up to date")
     return 1 if stale else 0
 
