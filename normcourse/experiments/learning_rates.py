@@ -122,7 +122,8 @@ def fewer_steps(result: Result) -> Verdict:
 def fewer_seconds(result: Result) -> Verdict:
     """Does a net with BatchNorm need less time to the goal, each net at its best rate?
 
-    As ``fewer_steps``, for processor seconds.
+    In processor seconds. Supported if at every depth the median of seconds without / with is at
+    least 1.25, refuted if at every depth at most 1, else mixed.
     """
     return _quicker(result, "seconds")
 
