@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from normcourse.experiments.data import load_digits
 from normcourse.experiments.experiment import Experiment
 from normcourse.experiments.models import mlp
-from normcourse.experiments.result import Effect, Result, Row, Verdict, spread
+from normcourse.experiments.result import Effect, Result, Row, Verdict
 from normcourse.experiments.train import train
 
 WIDTH, DEPTH = 64, 2
@@ -102,7 +102,7 @@ def leakage(result: Result) -> Verdict:
         Effect(f"answers changed by company of {min(sizes) - 1}", small.spread("changed")),
         Effect(f"answers changed by company of {max(sizes) - 1}", large.spread("changed")),
         Effect(f"gradient on others, batch of {min(sizes)}", small.spread("leaked")),
-        Effect("scores moved without batch statistics", spread(other.values("moved"))),
+        Effect("scores moved without batch statistics", other.spread("moved")),
     )
     tiny = 1e-5  # rounding alone moves float32 scores by about a tenth of this
     always = min(batch.values("moved")) > tiny and min(batch.values("leaked")) > tiny

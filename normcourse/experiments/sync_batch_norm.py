@@ -23,7 +23,7 @@ from torch import Tensor
 from normcourse.experiments import _sync_worker
 from normcourse.experiments._sync_worker import FEATURES, Job, Outcome, joined, train_together
 from normcourse.experiments.experiment import Experiment
-from normcourse.experiments.result import Effect, Result, Row, Verdict, spread
+from normcourse.experiments.result import Effect, Result, Row, Verdict
 
 WAYS: dict[str, tuple[str, str]] = {
     "synchronized": ("sync", "sum"),
@@ -123,8 +123,8 @@ def equals_joined(result: Result) -> Verdict:
     same, own = result.where(way="synchronized"), result.where(way="own statistics")
     worst = [max(map(float, same.values(column))) for column in ("scores", "statistics")]
     effects = (
-        Effect("largest difference of scores, synchronized", spread(same.values("scores"))),
-        Effect("the same, statistics of each worker's shard", spread(own.values("scores"))),
+        Effect("difference of scores, synchronized", same.spread("scores")),
+        Effect("the same, statistics of each worker's shard", own.spread("scores")),
     )
     if max(worst) > OTHER:
         return Verdict("refuted", effects)
@@ -141,8 +141,8 @@ def averaging(result: Result) -> Verdict:
     rows = result.where(way="averaged gradients")
     equal, unequal = rows.where(equal=True), rows.where(equal=False)
     effects = (
-        Effect("difference of scores, equal shards", spread(equal.values("scores"))),
-        Effect("difference of scores, unequal shards", spread(unequal.values("scores"))),
+        Effect("difference of scores, equal shards", equal.spread("scores")),
+        Effect("difference of scores, unequal shards", unequal.spread("scores")),
     )
     if max(map(float, rows.values("scores"))) <= SAME:
         return Verdict("supported", effects)

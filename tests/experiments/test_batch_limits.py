@@ -363,7 +363,7 @@ class TestRemedies:
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
     """One start of two processes for all tests."""
-    settings = {"shards": [[2, 2], [1, 4]], "steps": 2}
+    settings = {"shards": [[2, 2], [2, 4]], "steps": 2}
     return sync_batch_norm.EXPERIMENT.one_seed(0, settings)[0]
 
 
