@@ -49,9 +49,17 @@ def solution(exercise_id: str, record: Record, out: Screen, confirm: Confirm) ->
     return 0
 
 
-def next_up(record: Record, out: Screen) -> int:
-    """Write which exercise comes next and how to open it."""
-    exercise = next_exercise(record.kept)
+def next_up(record: Record, out: Screen, here: Sequence[str] = (), after: str = "") -> int:
+    """Write which exercise comes next and how to open it.
+
+    Args:
+        record: progress.
+        out: where to write.
+        here: ids that come first, those of the file at hand.
+        after: id from which the course goes on.
+    """
+    waiting = [name for name in here if not record.kept.passed(name)]
+    exercise = listed()[waiting[0]] if waiting else next_exercise(record.kept, after)
     if exercise is None:
         out.line("Every exercise of the course is passed.", "good")
         return 0

@@ -79,7 +79,9 @@ class Watch:
                 hint(self._focus, self._record, self._out)
             case "n":
                 self._out.line()
-                next_up(self._record, self._out)
+                held = [one.id for one in self._task.exercises] if self._task else []
+                others = [name for name in held if name != self._focus]
+                next_up(self._record, self._out, others, after=held[-1] if held else "")
             case "a" if self._task is not None:
                 self._judge(self._task)
         return True

@@ -134,6 +134,18 @@ def test_with_nothing_wrong_the_hint_is_for_what_is_not_started(
     assert f"Hint 1 of 3 for {NCHW}" in text(watching)
 
 
+def test_next_is_what_the_file_still_holds_then_what_follows_it(
+    watching: Watch, here: Path
+) -> None:
+    watching.look()
+    watching.press("n")
+    assert f"normcourse hint {NCHW}" in text(watching).rpartition(KEYS)[2]
+    save(here / "a.py", solution(FORWARD), solution(NCHW))
+    watching.look()
+    watching.press("n")
+    assert "normcourse hint affine_to_undo" in text(watching).rpartition(KEYS)[2]
+
+
 def test_the_loop_looks_listens_and_ends(watching: Watch, here: Path) -> None:
     pressed = iter(["", "h", "", "q"])
 
