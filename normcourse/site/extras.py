@@ -5,7 +5,7 @@
 - ``sitemap.xml``, with an address only.
 - ``404.html``, which most static hosts show for an address that is not there.
 - Formulas are typeset one after the other with pauses, so that a page with many of them answers
-  to its reader meanwhile.
+  to its reader meanwhile; a page without formulas does not load MathJax.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urljoin, urlsplit
 
 from docutils import nodes
+from sphinx.domains.math import MathDomain
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -207,10 +208,20 @@ def write_files(app: Sphinx, exception: Exception | None) -> None:
 def typeset_in_turn(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Tell MathJax to pause, on pages that have it; after Sphinx's own settings of it."""
-    scripts = [str(getattr(script, "filename", script)) for script in context["script_files"]]
-    if any("mathjax" in script for script in scripts):
+    """Tell MathJax to pause, after Sphinx's own settings; drop it where there is no formula."""
+    scripts = context["script_files"]
+    if not any(map(_is_mathjax, scripts)):
+        return
+    if cast(MathDomain, app.env.get_domain("math")).has_equations(page):
         app.add_js_file(None, body=IN_TURN, priority=501)
+    else:
+        context["script_files"] = [script for script in scripts if not _is_mathjax(script)]
+
+
+def _is_mathjax(script: Any) -> bool:
+    """Return whether a script is MathJax or its settings."""
+    body = str(getattr(script, "attributes", {}).get("body", ""))
+    return "mathjax" in str(getattr(script, "filename", script)) or "window.MathJax" in body
 
 
 def register(app: Sphinx) -> None:
