@@ -338,7 +338,7 @@ EXPERIMENT = Experiment(
     full={
         **_SIZES,
         "arms": [["batch", way] for way in WAYS] + [["none", "decay"], ["none", "growing rate"]],
-        "steps": 1200,
+        "steps": 800,
         "every": 40,
     },
     decisions={
