@@ -14,13 +14,15 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 _PROJECT = "normcourse"
+_NOT_SHAPE = {"ctx", "kind", "type_comment"}
 
 
 def code_hash(function: Any) -> str:
     """Return 16 hex digits for the source of a function and of what it calls in this project.
 
     Comments, docstrings and layout do not count; the constants, functions and classes of
-    ``normcourse`` that the function names do, and theirs in turn.
+    ``normcourse`` that the function names do, and theirs in turn. Every version of Python gives the
+    same digits, since nothing counts that Python itself puts into code.
 
     Example:
         >>> from normcourse.experiments import digit_net
@@ -39,7 +41,7 @@ def _visit(thing: Any, seen: dict[str, str]) -> None:
     if not isinstance(thing, FunctionType | type) or not _is_ours(thing):
         return
     tree = _tree(thing)
-    source = thing.__qualname__ if tree is None else ast.unparse(tree)
+    source = thing.__qualname__ if tree is None else _shape(tree)
     name = f"{thing.__module__}.{thing.__qualname__}"
     if isinstance(thing, FunctionType) and thing.__name__ == "<lambda>":
         name += f"({source})"  # all lambdas of a file have one name
@@ -47,14 +49,25 @@ def _visit(thing: Any, seen: dict[str, str]) -> None:
         return
     seen[name] = source
     if isinstance(thing, type):
-        for base in thing.__bases__:
-            _visit(base, seen)
-        for word, member in vars(thing).items():
-            _follow_member(word, member, name, seen)
+        _follow_class(thing, tree, name, seen)
     else:
         _follow(thing, name, seen)
     if tree is not None:
         _follow_imports(tree, name, seen)
+
+
+def _follow_class(thing: type, tree: ast.AST | None, name: str, seen: dict[str, str]) -> None:
+    """Visit the bases of a class, what its methods name, and the constants in its body."""
+    for base in thing.__bases__:
+        _visit(base, seen)
+    body = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} if tree else set()
+    for word, member in vars(thing).items():
+        for part in ("__func__", "func", "fget"):  # class and static methods, cached and plain ones
+            member = getattr(member, part, member)
+        if isinstance(member, FunctionType):
+            _follow(inspect.unwrap(member), f"{name}.{word}", seen)
+        elif word in body:
+            _constant(member, f"{name}.{word}", seen)
 
 
 def _is_ours(thing: Any) -> bool:
@@ -62,21 +75,11 @@ def _is_ours(thing: Any) -> bool:
     return module == _PROJECT or module.startswith(f"{_PROJECT}.")
 
 
-def _follow_member(word: str, member: Any, owner: str, seen: dict[str, str]) -> None:
-    """Visit what a member of a class names, or add it if it is a constant."""
-    for part in ("__func__", "func", "fget"):  # class and static methods, cached and plain ones
-        member = getattr(member, part, member)
-    if isinstance(member, FunctionType):
-        _follow(inspect.unwrap(member), f"{owner}.{word}", seen)
-    elif not word.startswith("__"):
-        _constant(member, f"{owner}.{word}", seen)
-
-
 def _follow(function: FunctionType, owner: str, seen: dict[str, str]) -> None:
     """Visit what a function's code names among the globals of its file, and what it closes over."""
-    if function.__code__.co_filename == "<string>":  # a dataclass wrote it
-        return
-    words = _names(function.__code__)
+    if function.__code__.co_filename.startswith("<") or not _is_ours(function):
+        return  # a dataclass wrote it, or Python has it for all of them
+    words = {word for word in _names(function.__code__) if not word.startswith("__")}
     for word in sorted(words & function.__globals__.keys()):
         value = function.__globals__[word]
         if not isinstance(value, ModuleType):
@@ -111,7 +114,7 @@ def _constant(value: Any, name: str, seen: dict[str, str]) -> None:
         _constant([value.func, *value.args, value.keywords], name, seen)
     elif isinstance(value, dict):
         for key, item in value.items():
-            _constant(item, f"{name}[{key!r}]", seen)
+            _constant(item, f"{name}[{getattr(key, '__qualname__', key)!r}]", seen)
     elif isinstance(value, tuple | list):
         for k, item in enumerate(value):
             _constant(item, f"{name}[{k}]", seen)
@@ -125,6 +128,17 @@ def _constant(value: Any, name: str, seen: dict[str, str]) -> None:
             _constant(getattr(value, field.name), f"{name}.{field.name}", seen)
     elif value is None or isinstance(value, int | float | complex | str | bytes | bool):
         seen[name] = repr(value)
+
+
+def _shape(node: Any) -> str:
+    """Return a syntax tree as text that is the same in every version of Python."""
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if name not in _NOT_SHAPE]
+        told = [f"{name}={_shape(value)}" for name, value in fields if value not in (None, [])]
+        return f"{type(node).__name__}({', '.join(told)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_shape, node))}]"
+    return repr(node)
 
 
 def _names(code: CodeType) -> set[str]:
