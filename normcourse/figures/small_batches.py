@@ -82,7 +82,7 @@ def gradient_in_company(batch: ArrayLike, layer: ArrayLike) -> CourseFigure:
         batch: norm of the gradient of loss i at input j under batch normalization, shape (N, N).
         layer: the same under layer normalization.
     """
-    fig = card(2.7)
+    fig = card(3.0)
     for ax, given, norm in zip(fig.subplots(1, 2), (batch, layer), ("batch", "layer"), strict=True):
         share: NDArray[Any] = np.asarray(given, dtype=float)
         share = share / share.sum(axis=1, keepdims=True)
@@ -166,11 +166,12 @@ def error_by_values(full: Rows) -> CourseFigure:
         "on the diagonal, digit maps above it, signals that move about below it."
     )
 )
-def pool_worth(full: Rows) -> CourseFigure:
+def pool_worth(full: Rows, live: Rows | None = None) -> CourseFigure:
     """Draw effective against nominal values per mean, both on logarithmic axes.
 
     Args:
         full: rows with ``net``, ``layer``, ``values``, ``effective``.
+        live: the same of a live slice, drawn as dots.
     """
     fig = card(3.1)
     ax = fig.subplots()
@@ -184,6 +185,7 @@ def pool_worth(full: Rows) -> CourseFigure:
     for net, layer, marker, color, words in shown:
         curve = full.curve("values", "effective", net=net, layer=layer)
         draw_curve(ax, curve, color=color, marker=marker)
+        draw_live(ax, live, "values", "effective", net=net, layer=layer)
         ax.plot([], [], color=color, marker=marker, label=words)
     ax.legend(loc="upper left")
     size_axis(ax, [1, 4, 16, 64, 256, 1024, 4096], "values per mean")

@@ -134,7 +134,7 @@ EXAMPLES: dict[str, Callable[[], figures.CourseFigure]] = {
     "merging_moments": lambda: figures.merging_moments(PARTS),
     "padding_drift": lambda: figures.padding_drift(PADDING),
     "padding_error": lambda: figures.padding_error(PADDING, PADDING),
-    "pool_worth": lambda: figures.pool_worth(WORTH),
+    "pool_worth": lambda: figures.pool_worth(WORTH, WORTH),
     "rare_feature": lambda: figures.rare_feature(32),
     "rare_recall": _recall,
     "remedies_by_size": lambda: figures.remedies_by_size(REMEDIES, REMEDIES),
