@@ -13,11 +13,10 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from docutils import nodes
-from sphinx.domains.math import MathDomain
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -212,7 +211,8 @@ def typeset_in_turn(
     scripts = context["script_files"]
     if not any(map(_is_mathjax, scripts)):
         return
-    if cast(MathDomain, app.env.get_domain("math")).has_equations(page):
+    own = app.env.get_domain("math").data["has_equations"]  # its method asks the pages below too
+    if own.get(page):
         app.add_js_file(None, body=IN_TURN, priority=501)
     else:
         context["script_files"] = [script for script in scripts if not _is_mathjax(script)]
