@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from normcourse.experiments import Experiment, Result, Row, Verdict
+from normcourse.experiments import Effect, Experiment, Result, Row, Verdict
+from normcourse.experiments.result import Outcome
 
 
 def measured(seed: int, *, scale: float) -> Iterator[Row]:
@@ -20,11 +21,18 @@ def measured(seed: int, *, scale: float) -> Iterator[Row]:
 
 
 def larger(result: Result) -> Verdict:
-    """Supported if it is."""
-    return Verdict("supported", ())
+    """Is it larger?
+
+    Supported if it is, refuted if not.
+    """
+    steps = result.spread("steps")
+    outcome: Outcome = "supported" if steps.median > 2 else "refuted"
+    return Verdict(outcome, (Effect("steps", steps),))
 
 
-MEASURED = Experiment("measured", "?", measured, {"scale": 1.0}, {"scale": 2.0})
+MEASURED = Experiment(
+    "measured", "Is it?", measured, {"scale": 1.0}, {"scale": 2.0}, decisions={"larger": larger}
+)
 
 
 def slow(seed: int, *, marks: str) -> Iterator[Row]:
