@@ -76,7 +76,7 @@ def statistics_in_time(full: Rows, live: Rows | None = None) -> CourseFigure:
         ax.plot([], [], color=color, marker=marker, linestyle=line, markersize=5, label=label)
         draw_live(ax, live, "batches", "accuracy", way=way)
     ax.set_xscale("log")
-    ax.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1000"])
+    ax.set_xticks([1, 10, 100], ["1", "10", "100"])
     ax.set_xlabel("training batches seen")
     as_percent(ax, "right on test images, %")
     ax.legend(fontsize=9.5, loc="lower right")

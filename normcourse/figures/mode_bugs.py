@@ -140,7 +140,7 @@ def last_batch_of_one(full: Rows, *, size: int = 1) -> CourseFigure:
 @figure(
     alt=(
         "Accuracy after settling against the size of the last batch, two nets. Short last batches "
-        "cost dozens of points; recalibrating returns most where only the statistics suffered."
+        "cost up to dozens of points; recalibrating brings back a part."
     )
 )
 def last_batch_sizes(late: Rows, live: Rows | None = None) -> CourseFigure:
