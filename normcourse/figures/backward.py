@@ -406,7 +406,7 @@ def three_ways(panels: Mapping[str, Mapping[str, Spreads]]) -> CourseFigure:
     first = np.atleast_1d(axes)[0]
     for place, name in enumerate(next(iter(panels.values()))):
         first.text(
-            0.02 + 0.5 * (place % 2), 1.22 - 0.18 * (place // 2), name,
+            0.02 + 0.5 * (place % 2), 1.34 - 0.29 * (place // 2), name,
             transform=first.transAxes, color=_WAYS[name][0], va="bottom", fontsize=10,
         )  # fmt: skip
     np.atleast_1d(axes)[-1].set_xlabel("step")

@@ -42,6 +42,8 @@ SATURATED_AT = {
 CLOUD = _RNG.normal(size=(60, 2)) @ np.array([[1.0, 0.2], [0.0, 0.2]])
 MOMENTS = {"raw": np.diag([4.0, 0.2]), "standardized": [[1.0, 0.5], [0.5, 1.0]]}
 POINTS = (_RNG.normal(0.5, 0.5, 40), _RNG.normal(0.0, 0.3, 40))
+CHANCE = 0.12 + 0.02 * _RNG.normal(size=99)
+VALUES = np.tanh(_RNG.normal(size=90))
 ERRORS = {
     "line": {"none": middle(0.2), "known": middle(0.005), "test": middle(0.005)},
     "cubic": {"none": middle(0.001), "known": middle(0.003), "test": middle(0.002)},
@@ -84,7 +86,7 @@ EXAMPLES: dict[str, Callable[[], figures.CourseFigure]] = {
         {"unweighted": lambda x: x - 0.3, "weighted": lambda x: -x},
     ),
     "permutation_null": lambda: figures.permutation_null(
-        0.12 + 0.02 * _RNG.normal(size=99), {"shuffled": 0.13, "stored": 0.29}
+        CHANCE, {"shuffled": 0.13, "stored": 0.29}
     ),
     "errors_by_weights": lambda: figures.errors_by_weights(ERRORS),
     "drift": lambda: figures.drift(
@@ -93,8 +95,7 @@ EXAMPLES: dict[str, Callable[[], figures.CourseFigure]] = {
         [0, 100],
     ),
     "layer_histograms": lambda: figures.layer_histograms(
-        {norm: {f"step {k}": np.tanh(_RNG.normal(size=90)) for k in (0, 20, 100)}
-         for norm in ("none", "batch")}
+        {norm: {f"step {k}": VALUES for k in (0, 20, 100)} for norm in ("none", "batch")}
     ),
     "shift_ratios": lambda: figures.shift_ratios(RATIOS, live={"mean": [0.3, 0.5]}),
     "change_since_start": lambda: figures.change_since_start(SINCE, SINCE_AT),
