@@ -25,6 +25,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     from normcourse import __version__
     from normcourse.site import (
         api,
+        bundle,
         evidence,
         extras,
         figures,
@@ -42,7 +43,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     )
 
     cells = (live_exercise, try_it, quiz, progress_page, interactive)
-    around = (figures, numbering, vendor, live, pages, extras, offline)
+    around = (figures, numbering, vendor, live, pages, extras, bundle, offline)
     for part in (api, html, *cells, evidence, *around):
         part.register(app)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
