@@ -81,7 +81,8 @@ def show_claim(number: int, *, as_json: bool = False) -> int:
 
 def _show_finding(run: Run, finding: Finding) -> None:
     _print("")
-    _wrapped(f"{finding.experiment}.{finding.decision}: {finding.rule}", indent=3)
+    rule = finding.rule.replace("``", "`")
+    _wrapped(f"{finding.experiment}.{finding.decision}: {rule}", indent=3)
     _wrapped(f"{bearing(run, finding)}.", indent=3)
     for effect in finding.effects:
         _wrapped(f"- {effect_text(effect)}", indent=5)

@@ -35,11 +35,12 @@ def effect_text(effect: Effect) -> str:
         >>> effect_text(Effect("widest rate", spread([1.0, 2.0, 4.0]), "per step"))
         'widest rate: 2 per step (1.5 to 3)'
     """
+    name = effect.name.replace("_", " ")
     middle, low, high = (number(value) for value in effect.spread[:3])
     unit = f" {effect.unit}" if effect.unit and effect.unit != "%" else effect.unit
     if low == middle == high:
-        return f"{effect.name}: {middle}{unit}"
-    return f"{effect.name}: {middle}{unit} ({low} to {high})"
+        return f"{name}: {middle}{unit}"
+    return f"{name}: {middle}{unit} ({low} to {high})"
 
 
 def number(value: float) -> str:
