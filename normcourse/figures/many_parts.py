@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from normcourse.figures._base import CourseFigure, card, figure, signed
 from normcourse.figures._curves import LOOKS, draw_curve
-from normcourse.figures._results import Rows, draw_live
+from normcourse.figures._results import Rows
 from normcourse.figures.palette import FAINT, INK, METHOD_COLORS, OTHER, RAW
-from normcourse.figures.small_batches import NAMES, percent_axis, size_axis
+from normcourse.figures.small_batches import NAMES, OPEN, live_dots, percent_axis, size_axis
 
 Array = NDArray[Any]
 BLUE = METHOD_COLORS["batch_norm"]
@@ -53,8 +53,8 @@ def padding_drift(full: Rows, offset: float = 2.0) -> CourseFigure:
 
 @figure(
     alt=(
-        "Error against how far the tokens lie from zero. With padding counted it climbs steeply; "
-        "with a mask it stays flat and lowest; layer normalization climbs too."
+        "Error against how far the tokens lie from zero. With padding counted, and with layer "
+        "normalization, it climbs; with a mask it stays flat and lowest."
     )
 )
 def padding_error(full: Rows, live: Rows | None = None) -> CourseFigure:
@@ -70,7 +70,7 @@ def padding_error(full: Rows, live: Rows | None = None) -> CourseFigure:
         curve = full.curve("offset", "error", word=word)
         draw_curve(ax, curve, color=color, marker=marker, linestyle=line)
         ax.plot([], [], color=color, marker=marker, linestyle=line, label=words)
-        draw_live(ax, live, "offset", "error", word=word)
+        live_dots(ax, live, "offset", "error", color, word=word)
     ax.set_xticks(full.distinct("offset"), [f"{value:g}" for value in full.distinct("offset")])
     ax.set_xlabel("mean of the tokens, in their std")
     percent_axis(ax, "wrong at inference, %", 0.83)
@@ -199,8 +199,8 @@ def ghost_means(x: ArrayLike, ghost_size: int) -> CourseFigure:
 
 @figure(
     alt=(
-        "Recall of a rare class against its training images, three norms. Batch normalization "
-        "recognises it at least as often as no norm and layer normalization."
+        "Recall of a rare class against its training images, three norms. The curves climb "
+        "together; from ten images batch normalization lies on or above no norm."
     )
 )
 def rare_recall(
@@ -221,7 +221,7 @@ def rare_recall(
         ax.plot([], [], color=color, marker=marker, linestyle=line, label=NAMES[norm])
     for norm, curve in (live or {}).items():
         for values in curve.runs.values():
-            ax.plot(curve.x, values, ".", color=LOOKS[norm][0], markersize=5, zorder=5)
+            ax.plot(curve.x, values, "o", color=LOOKS[norm][0], **OPEN)
     size_axis(ax, kept, "training images of the rare class")
     percent_axis(ax, "recognised, %", 1.03)
     ax.legend(loc="lower right")
@@ -267,5 +267,5 @@ def rare_feature(batch_size: int, eps: float = 1e-5) -> CourseFigure:
     ax.yaxis.set_minor_locator(NullLocator())
     ax.set_ylim(0.7, 260)
     ax.set_xlabel("examples in which the feature is on, %")
-    ax.set_ylabel("its value, on")
+    ax.set_ylabel("value where it is on")
     return fig

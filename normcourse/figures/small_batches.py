@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from normcourse.figures._base import CourseFigure, card, figure
 from normcourse.figures._curves import LOOKS, draw_curve
-from normcourse.figures._results import Rows, draw_live
-from normcourse.figures.palette import FAINT, INK, METHOD_COLORS, OTHER, RAW
+from normcourse.figures._results import Rows
+from normcourse.figures.palette import CARD, FAINT, INK, METHOD_COLORS, OTHER, RAW
 
 BLUE = METHOD_COLORS["batch_norm"]
 # A net of the experiment: its name in words, marker and line.
@@ -22,6 +22,13 @@ NETS: dict[str, tuple[str, str, str]] = {
     "conv 8x8": ("maps of 8×8", "o", "--"),
     "conv 2x2": ("down to 2×2", "v", ":"),
     "conv 1x1": ("down to 1×1", "D", "-."),
+}
+# How one seed of a live slice is drawn: a small open dot.
+OPEN: dict[str, Any] = {
+    "markersize": 4.5,
+    "markerfacecolor": CARD,
+    "markeredgewidth": 1.2,
+    "zorder": 5,
 }
 NAMES = {"batch": "batch norm", "layer": "layer norm", "group": "group norm", "none": "no norm"}
 
@@ -40,6 +47,15 @@ def size_axis(ax: Axes, sizes: Sequence[float], label: str) -> None:
     ax.set_xticks(list(sizes), [f"{size:g}" for size in sizes])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel(label)
+
+
+def live_dots(ax: Axes, live: Rows | None, x: str, y: str, color: str, **where: Any) -> None:
+    """Draw each seed of a live slice as small open dots, where the slice has such rows."""
+    if live is None or any(value not in live.distinct(name) for name, value in where.items()):
+        return
+    curve = live.curve(x, y, **where)
+    for values in curve.runs.values():
+        ax.plot(curve.x, values, "o", color=color, **OPEN)
 
 
 @figure(
@@ -63,7 +79,7 @@ def answers_by_company(full: Rows, live: Rows | None = None) -> CourseFigure:
         draw_curve(ax, curve, color=color, marker=marker, linestyle=line)
         height = float(np.interp(at, curve.x, curve.median))
         ax.text(at * 1.1, height + 0.025, NAMES[norm], color=color)
-        draw_live(ax, live, "size", "changed", norm=norm)
+        live_dots(ax, live, "size", "changed", color, norm=norm)
     size_axis(ax, full.distinct("size"), "images per batch, training mode")
     percent_axis(ax, "answers changed, %", 0.6, low=-0.02)
     return fig
@@ -117,7 +133,7 @@ def error_by_batch_size(full: Rows, live: Rows | None = None) -> CourseFigure:
             color, marker, line = LOOKS["layer" if norm == "free" else norm]
             curve = full.curve("size", "error", net=net, norm=norm)
             draw_curve(ax, curve, color=color, marker=marker, linestyle=line)
-            draw_live(ax, live, "size", "error", net=net, norm=norm)
+            live_dots(ax, live, "size", "error", color, net=net, norm=norm)
         ax.text(0.95, 0.92, NETS[net][0], ha="right", transform=ax.transAxes)
         size_axis(ax, full.distinct("size"), "images per batch")
         for k, norm in enumerate(("batch", "layer")):
@@ -144,18 +160,18 @@ def error_by_values(full: Rows) -> CourseFigure:
     fig = card(3.3)
     ax = fig.subplots()
     ax.axhline(0, color=FAINT, zorder=0)
-    lowest = [0.0]
+    ends = [0.0]
     for net in full.distinct("net"):
         batch = full.curve("values", "error", net=net, norm="batch")
         free = full.curve("values", "error", net=net, norm="free")
         extra = np.array([batch.runs[seed] - free.runs[seed] for seed in batch.runs])
         low, median, high = np.quantile(extra, [0.25, 0.5, 0.75], axis=0)
-        lowest.append(float(low.min()))
+        ends += [float(low.min()), float(high.max())]
         words, marker, line = NETS[net]
         ax.vlines(batch.x, low, high, color=BLUE, alpha=0.35, linewidth=4)
         ax.plot(batch.x, median, color=BLUE, marker=marker, linestyle=line, label=words)
     size_axis(ax, [2, 8, 32, 128, 512, 2048], "values per mean in the smallest pool")
-    percent_axis(ax, "extra error, points", 0.5, 0.1, low=min(lowest) - 0.03)
+    percent_axis(ax, "extra error, points", max(ends) + 0.03, 0.1, low=min(ends) - 0.03)
     ax.legend(loc="upper right")
     return fig
 
@@ -185,7 +201,7 @@ def pool_worth(full: Rows, live: Rows | None = None) -> CourseFigure:
     for net, layer, marker, color, words in shown:
         curve = full.curve("values", "effective", net=net, layer=layer)
         draw_curve(ax, curve, color=color, marker=marker)
-        draw_live(ax, live, "values", "effective", net=net, layer=layer)
+        live_dots(ax, live, "values", "effective", color, net=net, layer=layer)
         ax.plot([], [], color=color, marker=marker, label=words)
     ax.legend(loc="upper left")
     size_axis(ax, [1, 4, 16, 64, 256, 1024, 4096], "values per mean")
@@ -229,10 +245,8 @@ def accuracy_by_classes(full: Rows, live: Rows | None = None) -> CourseFigure:
             curve.x[keep], curve.median[keep], color=color, marker=marker, linestyle=line,
             label=words,
         )  # fmt: skip
-        if live is not None and norm in live.distinct("norm"):
-            places = live.curve("classes", column, norm=norm)
-            for values in places.runs.values():
-                ax.plot(places.x[places.x > 0], values[places.x > 0], ".", color=INK, markersize=4)
+        for k in classes:  # without the sorted loader
+            live_dots(ax, live, "classes", column, color, norm=norm, classes=k)
     size_axis(ax, classes, "classes per training batch of 32")
     percent_axis(ax, "right, %", 1.03)
     ax.legend(loc="lower right")
@@ -269,7 +283,7 @@ def remedies_by_size(full: Rows, live: Rows | None = None) -> CourseFigure:
                 ax.axhline(curve.median[0], color=color, linestyle=line, linewidth=1.5)
             else:
                 draw_curve(ax, curve, color=color, marker=marker, linestyle=line)
-                draw_live(ax, live, "size", "error", task=task, remedy=remedy)
+                live_dots(ax, live, "size", "error", color, task=task, remedy=remedy)
         ax.text(0.95, 0.93, f"{task} digits", ha="right", transform=ax.transAxes)
         size_axis(ax, sizes, "images per micro-batch")
     percent_axis(axes[0], "wrong on test images, %", 0.62)
