@@ -295,7 +295,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="copies itself on 
         "'' not in sys.path",
         "sys.argv == ['']",
         "not any(name.startswith('NORMCOURSE') for name in os.environ)",
-        "os.getsid(0) == os.getpid()",
+        "os.getsid(0) == os.getpgid(0) == os.getppid()",
         "signal.getsignal(signal.SIGTERM) is signal.SIG_DFL",
         "os.environ['OPENBLAS_NUM_THREADS'] == '1'",
         "len(os.listdir('/proc/self/fd')) <= 6",

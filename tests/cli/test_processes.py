@@ -72,6 +72,13 @@ def test_a_lone_answer_that_ends_its_parent_is_judged(here: Path) -> None:
     assert b"not yet right" in done.stdout
 
 
+def test_a_file_that_ends_its_parent_as_it_loads_gets_a_verdict(here: Path) -> None:
+    path = answers(here / "a.py", "import os\nos.kill(os.getppid(), 9)\n", solution(FORWARD))
+    done = run("check", path)
+    assert (done.returncode, done.stderr) == (0, b"")  # its definitions alone are right
+    assert f"{FORWARD}: passed".encode() in done.stdout
+
+
 def test_exit_codes(here: Path) -> None:
     right, wrong = answers(here / "right.py", solution(FORWARD)), answers(here / "wrong.py", WRONG)
     codes = [run("check", path).returncode for path in (right, wrong, here / "missing.py")]
