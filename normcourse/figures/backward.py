@@ -52,6 +52,21 @@ _EDGES = (
 )
 
 
+def _half_width(name: str) -> float:
+    return 0.17 + 0.078 * len(_NODES[name][2])
+
+
+def _ends(start: str, end: str) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return where an arrow leaves one box and meets another."""
+    (x0, y0, _), (x1, y1, _) = _NODES[start], _NODES[end]
+    if y0 == y1:
+        return (x0 + _half_width(start) + 0.03, y0), (x1 - _half_width(end) - 0.03, y1)
+    down = 1 if y0 > y1 else -1
+    slope = (x1 - x0) / (y0 - y1)
+    cut = 0.2  # half the height of a box
+    return (x0 + slope * cut * down, y0 - cut * down), (x1 - slope * cut * down, y1 + cut * down)
+
+
 @figure(
     alt=(
         "Graph from x to y. Path 1 runs straight through x minus mean; path 2 branches off through "
@@ -67,12 +82,12 @@ def backward_graph() -> CourseFigure:
     for start, end, path in _EDGES:
         color, line = looks[path]
         arrow = FancyArrowPatch(
-            _NODES[start][:2], _NODES[end][:2], arrowstyle="-|>", mutation_scale=13, color=color,
-            linestyle=line, linewidth=1.8, shrinkA=17, shrinkB=19,
+            *_ends(start, end), arrowstyle="-|>", mutation_scale=13, color=color, linestyle=line,
+            linewidth=1.8, shrinkA=0, shrinkB=0,
         )  # fmt: skip
         ax.add_patch(arrow)
-    for x, y, text in _NODES.values():
-        half = 0.17 + 0.078 * len(text)
+    for name, (x, y, text) in _NODES.items():
+        half = _half_width(name)
         box = FancyBboxPatch(
             (x - half, y - 0.17), 2 * half, 0.34, boxstyle="round,pad=0.03", facecolor="white",
             edgecolor=INK, linewidth=0.9, zorder=3,
@@ -221,8 +236,8 @@ def eps_remainder(marked: Mapping[float, float]) -> CourseFigure:
 
 @figure(
     alt=(
-        "Error of a numerical gradient against its step size, both logarithmic: a V, lowest near "
-        "one millionth. A gradient without the statistics' paths stays high."
+        "Error of a numerical gradient against its step size, both logarithmic: a V, lowest "
+        "near 0.00001. A gradient without the statistics' paths stays high."
     )
 )
 def gradient_check(steps: ArrayLike, right: ArrayLike, wrong: ArrayLike) -> CourseFigure:
