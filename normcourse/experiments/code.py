@@ -147,6 +147,7 @@ def _names(code: CodeType) -> set[str]:
     return set(code.co_names).union(*inner)
 
 
+@functools.cache  # as the source was when it was first asked for, which is nearest to what runs
 def _tree(thing: Any) -> ast.AST | None:
     """Return the syntax tree of a function or class without docstrings; None for generated ones."""
     try:
