@@ -54,17 +54,20 @@ class LiveFiles:
 def prepare(node_modules: Path | None, cache: Path, why: str = "") -> LiveFiles:
     """Return the files of ``live/<hash>/``; without npm the cells say ``why`` they do not run."""
     files = {path.name: path.read_bytes() for path in sorted(MODULES.glob("*.js"))}
-    runtime = None
+    runtime, sizes = None, dict[str, int]()
     if node_modules is None:
         files.pop(EDITOR)
     else:
         files[EDITOR] = bundle_editor(node_modules, cache)
         files["normcourse.zip"] = archive()
         runtime = f"../{runtime_folder(node_modules)}/"
+        sizes = {name: len(content) for name, content in runtime_files(node_modules).items()}
+        sizes["normcourse.zip"] = len(files["normcourse.zip"])
     files["build.js"] = (
         "// Written by the build of the book.\n"
         f"export const runtime = {json.dumps(runtime)};\n"
         f"export const why = {json.dumps(why)};\n"
+        f"export const sizes = {json.dumps(sizes, indent=1)};\n"
     ).encode()
     digest = hashlib.sha256()
     for name, content in sorted(files.items()):
@@ -99,7 +102,12 @@ def _esbuild(source: bytes, node_modules: Path, target: Path) -> None:
         raise npm.NpmError("esbuild has no program for this kind of machine")
     options = ("--bundle", "--format=esm", "--minify", "--target=es2022", "--legal-comments=eof")
     done = subprocess.run(
-        [str(binaries[0]), *options, "--log-level=error", f"--outfile={target}"],
+        [
+            str(binaries[0].resolve()),
+            *options,
+            "--log-level=error",
+            f"--outfile={target.resolve()}",
+        ],
         input=source,
         cwd=node_modules.parent,  # names of packages are looked for from here
         capture_output=True,
@@ -146,6 +154,13 @@ def trimmed_lock(node_modules: Path) -> bytes:
     return json.dumps(lock, sort_keys=True).encode()
 
 
+def runtime_files(node_modules: Path) -> dict[str, bytes]:
+    """Return the files of the runtime: Pyodide's own, NumPy, and the list that names it."""
+    files = {name: (node_modules / "pyodide" / name).read_bytes() for name in PYODIDE}
+    files |= {wheel.name: wheel.read_bytes() for wheel in RUNTIME.glob("*.whl")}
+    return files | {"pyodide-lock.json": trimmed_lock(node_modules)}
+
+
 def copy_runtime(node_modules: Path, site: Path) -> Path:
     """Put Python for the browser below ``live/`` of the site, once per version."""
     target = site / "live" / runtime_folder(node_modules)
@@ -155,10 +170,7 @@ def copy_runtime(node_modules: Path, site: Path) -> Path:
     for old in site.glob("live/pyodide-*"):
         shutil.rmtree(old)
     target.mkdir(parents=True)
-    for name in PYODIDE:
-        shutil.copyfile(node_modules / "pyodide" / name, target / name)
-    for wheel in RUNTIME.glob("*.whl"):
-        shutil.copyfile(wheel, target / wheel.name)
-    (target / "pyodide-lock.json").write_bytes(trimmed_lock(node_modules))
+    for name, content in runtime_files(node_modules).items():
+        (target / name).write_bytes(content)
     shutil.copyfile(RUNTIME / "NOTICE.md", done)
     return target

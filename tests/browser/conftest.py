@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
 
+from normcourse.site import npm
 from normcourse.workshop.book import entries
 from normcourse.workshop.serve import Handler
 from normcourse.workshop.stages import find_chromium
@@ -25,6 +26,7 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+NO_WORKER = "Service Worker registration blocked by Playwright"  # said where it is blocked
 PATIENCE = 60_000  # milliseconds: a busy machine is no failure
 
 
@@ -53,7 +55,7 @@ class Visit:
         self.page.on("response", self._response)
 
     def _console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and message.text != NO_WORKER:
             self.complaints.append(f"console {message.type}: {message.text}")
 
     def _lost(self, request: Request) -> None:
@@ -94,11 +96,35 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core, as package-lock.json pins it."""
+    try:
+        modules = npm.install(ROOT, ROOT / "_build" / "npm")
+    except npm.NpmError as error:
+        pytest.skip(f"axe-core cannot be had: {error}")
+    return (modules / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def runtime(site: Path) -> None:
+    """Skip where the book was built without Python for the browser."""
+    if not list(site.glob("live/pyodide-*/pyodide.mjs")):
+        pytest.skip("the book was built without Python for the browser (npm could not be reached)")
+
+
 def open_page(browser: Browser, address: str, path: str, **options: object) -> Visit:
-    """Open ``path`` in a fresh context and wait until scripts and formulas have settled."""
-    context = browser.new_context(
-        **{"viewport": {"width": 1280, "height": 900}, "color_scheme": "light", **options}  # type: ignore[arg-type]
-    )
+    """Open ``path`` in a fresh context and wait until scripts and formulas have settled.
+
+    Nothing is kept for times without a network, unless ``service_workers`` allows it: each context
+    would fetch the whole site.
+    """
+    usual = {
+        "viewport": {"width": 1280, "height": 900},
+        "color_scheme": "light",
+        "service_workers": "block",
+    }
+    context = browser.new_context(**{**usual, **options})  # type: ignore[arg-type]
     context.set_default_timeout(PATIENCE)
     visit = Visit(context.new_page(), path)
     visit.listen()

@@ -215,9 +215,11 @@ def test_without_npm_the_page_says_why_nothing_runs(
     built = build({"index": PAGE}, DATA, normcourse_live=True)
     assert built.complaints == ""
     (made,) = (built.outdir / "live").glob("*/build.js")
-    assert made.read_text(encoding="utf-8").endswith(
-        'export const runtime = null;\nexport const why = "no network";\n'
-    )
+    assert made.read_text(encoding="utf-8").splitlines()[1:] == [
+        "export const runtime = null;",
+        'export const why = "no network";',
+        "export const sizes = {};",
+    ]
     assert not list(built.outdir.glob("live/pyodide-*"))
     assert f"live/{made.parent.name}/live.js" in built.html()
 

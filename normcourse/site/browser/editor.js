@@ -1,6 +1,8 @@
 // The editor of a cell. The build bundles it with CodeMirror into one module.
 
-import { defaultKeymap, history, historyKeymap, indentWithTab, undo } from "@codemirror/commands";
+import {
+  defaultKeymap, history, historyKeymap, indentWithTab, isolateHistory, undo,
+} from "@codemirror/commands";
 import { python } from "@codemirror/lang-python";
 import {
   HighlightStyle, bracketMatching, indentOnInput, indentUnit, syntaxHighlighting,
@@ -66,7 +68,7 @@ export function createEditor({ parent, code, label, describedBy, keys, onChange 
         python(), syntaxHighlighting(colours), look,
         keymap.of([indentWithTab, ...defaultKeymap, ...historyKeymap]),
         EditorView.contentAttributes.of({
-          "aria-label": label, "aria-describedby": describedBy,
+          "aria-label": label, "aria-describedby": describedBy, tabindex: "0",
           autocapitalize: "off", autocorrect: "off", spellcheck: "false",
         }),
         EditorView.updateListener.of((update) => { if (update.docChanged) onChange(); }),
@@ -77,7 +79,10 @@ export function createEditor({ parent, code, label, describedBy, keys, onChange 
     get code() { return view.state.doc.toString(); },
     set code(text) {
       if (text === view.state.doc.toString()) return;
-      view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } });
+      view.dispatch({
+        changes: { from: 0, to: view.state.doc.length, insert: text },
+        annotations: isolateHistory.of("full"), // one Undo brings back what was there
+      });
     },
     get focused() { return view.hasFocus; },
     focus: () => view.focus(),

@@ -13,6 +13,7 @@ export async function start({ runtime, archive, loadPyodide }) {
     stdout: () => {},
     stderr: () => {},
   });
+  if (!("numpy" in python.loadedPackages)) throw new Error("NumPy did not arrive");
   python.unpackArchive(archive, "zip", { extractDir: "/lib/normcourse" });
   const answer = python.runPython(`
 import sys
