@@ -100,7 +100,10 @@ def _follow_imports(tree: ast.AST, owner: str, seen: dict[str, str]) -> None:
     """Visit what a function takes from the project by an import of its own."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == _PROJECT:
-            module = importlib.import_module(node.module or "")
+            try:
+                module = importlib.import_module(node.module or "")
+            except ImportError:  # needs something that is not installed, and so cannot be reached
+                continue
             for alias in node.names:
                 _constant(getattr(module, alias.name, None), f"{owner}:{alias.name}", seen)
 
