@@ -166,7 +166,7 @@ def shift_and_speed(kinds: Mapping[str, tuple[Middle, Middle]], never: float) ->
         )
     ax.set_xscale("log")
     low, high = ax.get_xlim()
-    ax.set_xlim(low / 1.5, high * 1.5)
+    ax.set_xlim(low / 3, high * 1.5)
     ax.set_ylim(0, 1.1 * never)
     ax.set_xlabel("shift of a unit's mean per step / its std")
     ax.set_ylabel("steps to the goal")
@@ -202,7 +202,7 @@ def loss_along_step(panels: Mapping[str, tuple[Spreads, Spreads, Spreads]]) -> C
     axes[0].set_ylabel("loss along the line")
     axes[0].set_ylim(bottom=0)
     for ax, word in zip(axes, ("no norm", "BatchNorm"), strict=True):
-        ax.text(0.95, 0.93, word, transform=ax.transAxes, ha="right", va="top")
+        ax.text(0.5, 1.02, word, transform=ax.transAxes, ha="center", va="bottom")
     return fig
 
 
@@ -228,7 +228,7 @@ def gradient_changes(panels: Mapping[int, Mapping[str, Spreads]]) -> CourseFigur
         ax.set_xlabel("step")
         _name_depth(ax, depth)
     axes[0].set_ylabel("change per unit of way")
-    _name_norms(axes[0], 0.08, 0.14)
+    _name_norms(axes[-1], 0.06, 0.3)
     return fig
 
 
@@ -324,7 +324,8 @@ def noise_and_gap(
     if without is not None:
         for value, word in zip(without, ("training, no norm", "test, no norm"), strict=True):
             ax.axhline(value.median, color=RAW, linestyle="--", linewidth=1.2)
-            ax.text(train.x[0] * 0.88, value.median, word, color=RAW, fontsize=9, va="bottom")
+            place = (train.x[-1] * 0.95, value.median)
+            ax.text(*place, word, color=RAW, fontsize=9, ha="right", va="bottom")
     _log_ticks(ax, train.x)
     ax.set_xlim(train.x[0] * 0.85, train.x[-1] * 2.1)
     ax.set_ylim(bottom=0)
