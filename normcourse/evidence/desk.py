@@ -124,9 +124,9 @@ def run_experiments(chosen: Sequence[str], *, jobs: int = 1, force: bool = False
             return 1
         seconds = sum(result.seconds.values())
         total += seconds
-        _print(f"{one.name}: recorded, {len(result.seeds)} seeds, {duration(seconds)} of one core")
+        _print(f"{one.name}: recorded, {len(result.seeds)} seeds, {duration(seconds)} by the clock")
     if waiting:
-        _print(f"{len(waiting)} recorded, {duration(total)} of one core in all.")
+        _print(f"{len(waiting)} recorded, their seeds add up to {duration(total)}.")
         _print("The page follows by: python -m normcourse.evidence")
     return 0
 

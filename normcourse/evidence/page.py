@@ -163,9 +163,11 @@ def _chapter(name: str, written: set[str], section: str = "", *, short: bool = F
 
 
 def _total(studies: Iterable[Study]) -> str:
-    recorded = [study for study in studies if study.record]
-    seconds = sum(study.seconds for study in recorded)
-    return f"Those recorded took {duration(seconds)} of one core together." if recorded else ""
+    seconds = sum(study.seconds for study in studies)
+    return (
+        f"By the clock, the seeds recorded add up to {duration(seconds)}; a run that shares its core "
+        "with others takes longer than it would alone."
+    )
 
 
 def _sorted(ledger: Ledger) -> list[Study]:
@@ -203,7 +205,7 @@ def _record(study: Study) -> str:
     made = record.environment
     stale = f" {_MARK}" if record.stale else ""
     return (
-        f"{len(record.seeds)} seeds, {duration(study.seconds)} of one core; {made.date}, PyTorch "
+        f"{len(record.seeds)} seeds, {duration(study.seconds)} by the clock; {made.date}, PyTorch "
         f"{made.torch} on {made.system}, {made.machine}. {name}{stale}"
     )
 
