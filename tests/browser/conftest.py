@@ -12,7 +12,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    expect,
+    sync_playwright,
+)
 
 from normcourse.site import npm
 from normcourse.workshop.book import entries
@@ -28,6 +36,7 @@ ARGUMENTS = [
 ]  # fmt: skip
 NO_WORKER = "Service Worker registration blocked by Playwright"  # said where it is blocked
 PATIENCE = 60_000  # milliseconds: a busy machine is no failure
+expect.set_options(timeout=PATIENCE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -217,7 +217,7 @@ def test_after_the_first_visit_everything_works_without_a_network(
     page.goto(f"{address}/{CHAPTER}", wait_until="load")
     assert exercise(page).check(RIGHT).startswith("✓ Passed")
     page.goto(f"{address}/book/judges.html")
-    expect(page.locator("h1")).to_contain_text("How good are the judges?")
+    expect(page.locator("article h1")).to_contain_text("How good are the judges?")
     page.goto(f"{address}/search.html?q=variance")
     page.locator("#search-results li a").first.wait_for()
     page.goto(f"{address}/book/progress.html")

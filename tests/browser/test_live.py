@@ -253,6 +253,7 @@ def test_a_cell_to_try_runs_and_goes_back(page: Page) -> None:
 
 def test_the_keyboard_alone_is_enough(page: Page) -> None:
     cell, keys = exercise(page), page.keyboard
+    cell.editor.wait_for()
     cell.place.locator("a.headerlink").first.focus()
     for _ in range(12):  # links of the statement come before
         keys.press("Tab")

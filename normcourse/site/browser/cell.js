@@ -74,7 +74,9 @@ export class Cell {
           keys: this.keys(),
           onChange: () => this.changed(),
         });
+        const hadFocus = this.place.contains(document.activeElement); // its copy button
         this.place.hidden = true;
+        if (hadFocus) this.editor.focus();
       });
     return this.mounting;
   }
