@@ -4,13 +4,14 @@
   ``html.baseurl`` in _config.yml gives one.
 - ``sitemap.xml``, with an address only.
 - ``404.html``, which most static hosts show for an address that is not there.
-- Formulas are typeset one after the other with pauses, so that a page with many of them answers
-  to its reader meanwhile; a page without formulas does not load MathJax.
+- Formulas are typeset when the text is on the screen, one after the other with pauses, so that a
+  page with many of them answers to its reader; a page without formulas does not load MathJax.
 """
 
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,7 @@ LOST = """\
 </html>
 """
 
-# MathJax reads this object when it starts.
+# MathJax reads this object when it starts; it comes when the text is on the screen.
 IN_TURN = """\
 (window.MathJax = window.MathJax || {}).startup = {
   pageReady: async () => {
@@ -79,6 +80,11 @@ IN_TURN = """\
     }
   },
 };
+addEventListener('DOMContentLoaded', () => requestAnimationFrame(() => setTimeout(() => {
+  const script = document.createElement('script');
+  script.src = ADDRESS;
+  document.head.append(script);
+})));
 """
 
 
@@ -207,25 +213,34 @@ def write_files(app: Sphinx, exception: Exception | None) -> None:
 def typeset_in_turn(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Tell MathJax to pause, after Sphinx's own settings; drop it where there is no formula."""
+    """Load MathJax after the text, with pauses; not at all where there is no formula."""
     scripts = context["script_files"]
-    if not any(map(_is_mathjax, scripts)):
+    address = next((_address(script) for script in scripts if _address(script)), "")
+    if not address:
         return
     own = app.env.get_domain("math").data["has_equations"]  # its method asks the pages below too
     if own.get(page):
-        app.add_js_file(None, body=IN_TURN, priority=501)
+        body = IN_TURN.replace("ADDRESS", json.dumps(context["pathto"](address, resource=True)))
+        app.add_js_file(None, body=body, priority=501)
+        context["script_files"] = [script for script in scripts if not _address(script)]
     else:
-        context["script_files"] = [script for script in scripts if not _is_mathjax(script)]
+        context["script_files"] = [script for script in scripts if not _of_mathjax(script)]
 
 
-def _is_mathjax(script: Any) -> bool:
+def _address(script: Any) -> str:
+    """Return where MathJax lies in the site; "" for other scripts, and for one of another host."""
+    name = str(getattr(script, "filename", "") or "")
+    return name if "/mathjax/" in name and "//" not in name else ""
+
+
+def _of_mathjax(script: Any) -> bool:
     """Return whether a script is MathJax or its settings."""
     body = str(getattr(script, "attributes", {}).get("body", ""))
-    return "mathjax" in str(getattr(script, "filename", script)) or "window.MathJax" in body
+    return bool(_address(script)) or "window.MathJax" in body
 
 
 def register(app: Sphinx) -> None:
     """Connect the handlers."""
     app.connect("html-page-context", add_tags, priority=600)
-    app.connect("html-page-context", typeset_in_turn, priority=850)  # before dead scripts go
+    app.connect("html-page-context", typeset_in_turn, priority=950)  # after dead scripts went
     app.connect("build-finished", write_files, priority=300)  # before a list of all files is made

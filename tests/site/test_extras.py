@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import struct
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from normcourse.site.extras import CARD_SIZE, IN_TURN, lost_page
+from normcourse.site.extras import CARD_SIZE, lost_page
 from normcourse.site.interactive.export import CARD, draw_card
 
 from .conftest import Build
@@ -71,29 +72,31 @@ def test_a_lost_reader_without_an_address_starts_at_the_root_of_the_host() -> No
     assert '<html lang="en">' in text
 
 
-def test_formulas_are_typeset_in_turn_where_there_are_any(build: Build) -> None:
-    pages = {
-        "index": "# Sum\n\n$$a = b$$\n\n```{toctree}\nother\n```\n",
-        "other": "# Other\n\nNo.\n",
-    }
-    built = build(
-        pages,
-        extensions=["myst_nb", "sphinx_exercise", "sphinx.ext.mathjax", "normcourse.site"],
-        mathjax3_config={"tex": {"macros": {}}},
-    )
-    html = built.html()
-    assert html.index("window.MathJax = {") < html.index(IN_TURN.splitlines()[0])
-    assert re.search(r'<script defer="defer" src="[^"]*tex-mml-chtml\.js', html)  # reads it later
-    assert "MathJax" not in built.html("other")
+MATHS: dict[str, Any] = {
+    "extensions": ["myst_nb", "sphinx_exercise", "sphinx.ext.mathjax", "normcourse.site"],
+    "mathjax3_config": {"tex": {"macros": {}}},
+    "mathjax_path": "../vendor/mathjax/own.js",
+}
+
+
+def test_formulas_are_typeset_in_turn_after_the_text(build: Build) -> None:
+    pages = {"index": "# Top\n\n```{toctree}\na/other\n```\n", "a/other": "# Other\n\n$a$\n"}
+    html = build(pages, **MATHS).html("a/other")
+    settings, address = "window.MathJax = {", 'script.src = "../_static/../vendor/mathjax/own.js"'
+    assert html.index(settings) < html.index("pageReady") < html.index(address)
+    assert not re.search(r"<script[^>]* src=\"[^\"]*mathjax", html)
 
 
 def test_a_page_does_not_load_mathjax_for_the_formulas_of_pages_below_it(build: Build) -> None:
     pages = {"index": "# Top\n\n```{toctree}\nother\n```\n", "other": "# Other\n\n$a$\n"}
-    extensions = ["myst_nb", "sphinx_exercise", "sphinx.ext.mathjax", "normcourse.site"]
-    built = build(pages, extensions=extensions, mathjax3_config={"tex": {}})
-    assert "tex-mml-chtml.js" in built.html("other")
-    assert "tex-mml-chtml.js" not in built.html()
-    assert "window.MathJax" not in built.html()
+    assert "MathJax" not in build(pages, **MATHS).html()
+
+
+def test_mathjax_of_another_host_is_left_as_it_is(build: Build) -> None:
+    address = "https://example.org/mathjax/own.js"
+    html = build({"index": "# A\n\n$a$\n"}, **{**MATHS, "mathjax_path": address}).html()
+    assert f'src="{address}"' in html
+    assert "pageReady" not in html
 
 
 def test_the_card_has_the_size_that_its_tags_say() -> None:
