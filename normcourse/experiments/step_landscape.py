@@ -175,7 +175,7 @@ def smoother(result: Result) -> Verdict:
 
 
 def smoother_at_the_start(result: Result) -> Verdict:
-    """Is that so before the first step, at every depth?
+    """Before the first step, does the gradient change less along it, at every depth?
 
     Supported if without / with has a median of at least 1.25 at every depth (``change``), refuted
     if at every depth at most 1, else mixed.
