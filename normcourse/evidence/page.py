@@ -52,6 +52,7 @@ seed's numbers in `normcourse/evidence/results`; make one anew by `normcourse ev
 
 """
 _MARK = "[stale]{.nc-stale}"
+_SHOWN = 4  # effects in the table; the section of the run has them all
 
 
 def page(ledger: Ledger, root: Path) -> str:
@@ -133,8 +134,8 @@ def _found(run: Run, finding: Finding) -> str:
     link = f"[{finding.experiment.replace('_', ' ')}](#run-{finding.experiment.replace('_', '-')})"
     if finding.outcome is None:
         return f"{bearing(run, finding)}: {link}."
-    effects = "; ".join(effect_text(effect) for effect in finding.effects[:3])
-    more = ", and more" if len(finding.effects) > 3 else ""
+    effects = "; ".join(effect_text(effect) for effect in finding.effects[:_SHOWN])
+    more = ", and more" if len(finding.effects) > _SHOWN else ""
     stale = f" {_MARK}" if finding.stale else ""
     numbers = f": {effects}{more}" if effects else ""
     return f"{bearing(run, finding)}{numbers}; {finding.seeds} seeds, {link}{stale}"
@@ -165,8 +166,8 @@ def _chapter(name: str, written: set[str], section: str = "", *, short: bool = F
 def _total(studies: Iterable[Study]) -> str:
     seconds = sum(study.seconds for study in studies)
     return (
-        f"By the clock, the seeds recorded add up to {duration(seconds)}; a run that shares its core "
-        "with others takes longer than it would alone."
+        f"By the clock, the seeds recorded add up to {duration(seconds)}; a run that shares its "
+        "core with others takes longer than it would alone."
     )
 
 
