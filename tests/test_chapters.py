@@ -17,7 +17,6 @@ _BOOK = _ROOT / "book"
 _CHAPTERS = sorted(path.stem for path in _BOOK.glob("[0-9][0-9]_*.ipynb"))
 _FENCE = re.compile(r"^\s*(`{3,}|:).*$", re.MULTILINE)  # directives and their options
 _MATH = re.compile(r"\$\$.*?\$\$(\s*\([a-z-]+\))?", re.DOTALL)
-_NUMBERS = {"four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "ten": 10, "eleven": 11}
 
 
 class Chapter:
@@ -122,11 +121,35 @@ class TestParts:
         assert set(re.findall(r"\{eq\}`([^`]+)`", chapter.text)) <= set(labels)
 
 
-def test_the_entry_page_counts_right() -> None:
+def _table() -> str:
+    """Return the entry page's table of chapters: what each asks, holds and takes."""
+    rows = ["| chapter | asks | figures | exercises | minutes |", "|---|---|---:|---:|---:|"]
+    for name in _CHAPTERS:
+        chapter = Chapter(name)
+        title, question, *_ = chapter.markdown[0].split("\n\n")
+        exercises = chapter.exercises()
+        solving = sum(int(str(exercise["minutes"])) for exercise in exercises)
+        minutes = 5 * round((chapter.words / 150 + solving) / 5)
+        link = f"[{name[:2]} {title.removeprefix('# ')}]({name}.ipynb)"
+        held = (len(chapter.figures), len(exercises), minutes)
+        rows.append(" | ".join(["| " + link, question, *map(str, held)]) + " |")
+    return "\n".join(rows)
+
+
+def test_the_entry_page_lists_the_chapters() -> None:
+    """A page of text is read with pauses: 150 words a minute, and the exercises' own minutes."""
     page = (_BOOK / "index.md").read_text(encoding="utf-8")
-    said = re.search(r"(\w+) figures, (\w+) questions, (\w+) exercises", page)
-    assert said is not None
-    chapter = Chapter("02_batch_norm")
-    questions = load_quiz(_BOOK / "quiz" / "02_batch_norm.toml").questions
-    counts = [len(chapter.figures), len(questions), len(chapter.exercises())]
-    assert [_NUMBERS[word] for word in said.groups()] == counts
+    assert _table() in page, f"book/index.md should hold this table:\n\n{_table()}"
+
+
+def test_labels_are_used_once_in_the_book() -> None:
+    """Figures, equations, tables and definitions of all chapters share one space of names."""
+    places: dict[str, list[str]] = {}
+    for name in _CHAPTERS:
+        chapter = Chapter(name)
+        labels = [cell.metadata["mystnb"]["figure"]["name"] for cell in chapter.figures]
+        labels += re.findall(r"^:(?:name|label): (\S+)$", chapter.text, flags=re.MULTILINE)
+        labels += re.findall(r"\$\$ \((eq-[a-z-]+)\)", chapter.text)
+        for label in labels:
+            places.setdefault(label, []).append(name)
+    assert not {label: where for label, where in places.items() if len(where) > 1}
