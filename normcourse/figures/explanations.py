@@ -209,7 +209,7 @@ def loss_along_step(panels: Mapping[str, tuple[Spreads, Spreads, Spreads]]) -> C
 @figure(
     alt=(
         "Change of the gradient per unit of way during training, a panel per depth, log scale. "
-        "BatchNorm lies below in the nets of 2 and 8 layers, above in the deepest."
+        "BatchNorm lies below at 2 and 8 layers, above at 24."
     )
 )
 def gradient_changes(panels: Mapping[int, Mapping[str, Spreads]]) -> CourseFigure:
