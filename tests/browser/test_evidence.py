@@ -44,8 +44,8 @@ def test_status_chapter_and_words_together(page: Page) -> None:
     page.get_by_label("Words").fill("IDENTITY starts")
     assert shown(page) == [14]
     page.get_by_role("button", name="Show all").click()
-    assert shown(page) == [claim.number for claim in CLAIMS]
     expect(count).to_have_text(f"All {len(CLAIMS)} claims")
+    assert shown(page) == [claim.number for claim in CLAIMS]
 
 
 def test_by_keyboard(page: Page) -> None:
@@ -56,6 +56,7 @@ def test_by_keyboard(page: Page) -> None:
     assert shown(page) == [79]
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
+    expect(page.get_by_text(f"All {len(CLAIMS)} claims")).to_be_visible()
     assert len(shown(page)) == len(CLAIMS)
 
 
