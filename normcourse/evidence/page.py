@@ -10,6 +10,7 @@ from pathlib import Path
 from normcourse.evidence.claims import STATUSES, Claim, Run
 from normcourse.evidence.ledger import Entry, Finding, Ledger, Study
 from normcourse.evidence.words import bearing, duration, effect_text
+from normcourse.experiments import Effect
 
 _NOT_SLUG = re.compile(r"[^\w\u4e00-\u9fff\- ]")
 _HEAD = """\
@@ -52,6 +53,7 @@ seed's numbers in `normcourse/evidence/results`; make one anew by `normcourse ev
 
 """
 _MARK = "[stale]{.nc-stale}"
+_POWER, _RAISED = re.compile(r"10\^(-?\d+)"), str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SHOWN = 4  # effects in the table; the section of the run has them all
 
 
@@ -134,11 +136,18 @@ def _found(run: Run, finding: Finding) -> str:
     link = f"[{finding.experiment.replace('_', ' ')}](#run-{finding.experiment.replace('_', '-')})"
     if finding.outcome is None:
         return f"{bearing(run, finding)}: {link}."
-    effects = "; ".join(effect_text(effect) for effect in finding.effects[:_SHOWN])
-    more = ", and more" if len(finding.effects) > _SHOWN else ""
     stale = f" {_MARK}" if finding.stale else ""
-    numbers = f": {effects}{more}" if effects else ""
-    return f"{bearing(run, finding)}{numbers}; {finding.seeds} seeds, {link}{stale}"
+    found = f"{bearing(run, finding)}: {link}, {finding.seeds} seeds.{stale}"
+    effects = "; ".join(_effect(effect) for effect in finding.effects[:_SHOWN])
+    if run.about == "detail" or not effects:
+        return found
+    more = "; …" if len(finding.effects) > _SHOWN else ""
+    return f"{found} [{effects}{more}]{{.nc-effects}}"
+
+
+def _effect(effect: Effect) -> str:
+    """Return an effect with its powers of ten set as such."""
+    return _POWER.sub(lambda match: "10" + match[1].translate(_RAISED), effect_text(effect))
 
 
 def _read_on(claim: Claim, written: set[str]) -> Iterator[str]:
@@ -215,6 +224,6 @@ def _rule(finding: Finding, numbers: list[int]) -> str:
     links = ", ".join(f"[{number}](#claim-{number})" for number in numbers)
     claims = f" For claim {links}." if links else " A detail of its chapter."
     outcome = f"**{finding.outcome}**" if finding.outcome else "not recorded yet"
-    effects = "".join(f"\n  - {effect_text(effect)}" for effect in finding.effects)
+    effects = "".join(f"\n  - {_effect(effect)}" for effect in finding.effects)
     title = finding.decision.replace("_", " ").capitalize()
     return f"- *{title}*: {finding.rule}{claims} Found: {outcome}.{effects}"

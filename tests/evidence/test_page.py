@@ -81,12 +81,12 @@ class TestRow:
     def test_a_run_with_its_effect(self, course: Path) -> None:
         run_full(MEASURED, folder=course)
         text = written(course, evidence="run", runs=RUNS)
-        found = "The run speaks for the claim: steps: 3; 10 seeds, [measured](#run-measured)"
-        assert f"  - {found}\n" in text
+        found = "The run speaks for the claim: [measured](#run-measured), 10 seeds."
+        assert f"  - {found} [steps: 3]{{.nc-effects}}\n" in text
         assert "For claim [7](#claim-7). Found: **supported**.\n  - steps: 3\n" in text
         assert text.count("{.nc-stale}") == 1  # where it is explained
         stale = written(course, evidence="run", runs=RUNS, scale=9.0)
-        assert f"  - {found} [stale]{{.nc-stale}}\n" in stale
+        assert f"  - {found} [stale]{{.nc-stale}} [steps: 3]{{.nc-effects}}\n" in stale
         assert stale.count("{.nc-stale}") == 3
 
     def test_a_run_without_record(self, course: Path) -> None:
