@@ -109,8 +109,10 @@ def signed(value: float, digits: int) -> str:
     """Return a number with a real minus sign, without trailing zeros and without minus zero.
 
     Example:
-        >>> signed(-1.3416, 2), signed(-0.01, 1), signed(5.0, 2)
-        ('−1.34', '0', '5')
+        >>> signed(-1.3416, 2), signed(-0.01, 1), signed(5.0, 2), signed(20, 0)
+        ('−1.34', '0', '5', '20')
     """
-    text = f"{round(value, digits) + 0.0:.{digits}f}".rstrip("0").rstrip(".")
+    text = f"{round(value, digits) + 0.0:.{digits}f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
     return text.replace("-", "−")
