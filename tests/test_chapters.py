@@ -91,6 +91,14 @@ class TestParts:
         for exercise in exercises:
             assert exercise["section"] in chapter.headings
 
+    def test_its_central_lines_can_be_tried(self, chapter: Chapter) -> None:
+        cells = re.findall(r"```\{try-it\}\n(.*?)\n```", chapter.text, flags=re.DOTALL)
+        assert cells
+        for cell in cells:
+            lines = [line for line in cell.splitlines() if line]
+            assert len(lines) <= 15
+            assert any("print(" in line for line in lines)
+
     def test_sections_that_hints_name_exist(self, chapter: Chapter) -> None:
         for exercise in chapter.exercises():
             hints = " ".join(exercise["hints"])  # type: ignore[arg-type]
