@@ -76,6 +76,7 @@ def pooled_axes(
     shapes: Sequence[Shape] = ((4, 3), (4, 3, 5), (4, 3, 2, 3)),
     *,
     groups: int | None = None,
+    letters: Sequence[str] | None = None,
 ) -> CourseFigure:
     """Draw the values that one mean pools, for arrays of two, three and four axes.
 
@@ -83,6 +84,7 @@ def pooled_axes(
         row: the method, a row of ``normcourse.norms.METHODS``.
         shapes: shapes of the arrays, each (N, C, *) with two to four axes.
         groups: number of channel groups, for methods that cut the channels into groups.
+        letters: names of the axes, a word per shape such as "NTD"; by default ND, NCL and NCHW.
 
     Raises:
         ValueError: the method pools no whole axes.
@@ -96,12 +98,13 @@ def pooled_axes(
     ax = fig.subplots()
     bare(ax)
     left = 0.0
-    for shape in shapes:
+    for place, shape in enumerate(shapes):
+        names = _letters(shape) if letters is None else tuple(letters[place])
         mask = pooled_mask(row.axes(len(shape)), shape, groups=groups)
         right = _draw_maps(ax, mask, left, pitch, method_color(row.name))
         middle = (left + right) / 2
-        ax.text(middle, -1.0, f"({', '.join(_letters(shape))})", ha="center", weight="bold")
-        ax.text(middle, bottom + 1.0, _count_in_words(mask, groups), ha="center", va="top")
+        ax.text(middle, -1.0, f"({', '.join(names)})", ha="center", weight="bold")
+        ax.text(middle, bottom + 1.0, _count_in_words(mask, groups, names), ha="center", va="top")
         left = right + 2.2
     ax.text(-0.8, bottom / 2, "examples", rotation=90, ha="right", va="center")
     ax.set_xlim(-2.4, left - 2.2 + 0.2)
@@ -135,12 +138,12 @@ def _draw_maps(ax: Axes, mask: NDArray[np.bool_], left: float, pitch: float, col
     return float(left + channels * step - _GAP)
 
 
-def _count_in_words(mask: NDArray[np.bool_], groups: int | None) -> str:
+def _count_in_words(mask: NDArray[np.bool_], groups: int | None, names: Sequence[str]) -> str:
     """Return the number of pooled values as a product of sizes, in letters and numbers."""
     every = range(mask.ndim)
     sizes = [int(mask.any(axis=tuple(a for a in every if a != axis)).sum()) for axis in every]
     pooled = [axis for axis in every if sizes[axis] > 1]
-    letters = list(_letters(mask.shape))
+    letters = list(names)
     if groups is not None:
         letters[1] += "/G"
     product = "·".join(str(sizes[axis]) for axis in pooled)
