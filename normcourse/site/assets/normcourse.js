@@ -1,7 +1,7 @@
 // Small help for every page; all of it also works without a script.
 
 // What is wider than the screen scrolls; let the keyboard reach it, inside opened folds too.
-const wideParts = { "div.math": "Wide formula", ".pst-scrollable-table-container": "Wide table", "main pre": "Wide code" };
+const wideParts = { "div.math": "Wide formula", ".pst-scrollable-table-container": "Wide table", "main pre": "Wide code", ".cell_output .text_html": "Wide output" };
 
 function reachable({ target }) {
   if (target.scrollWidth <= target.clientWidth + 1) return;
