@@ -8,20 +8,13 @@ from typing import Any, Protocol, Self
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from normcourse.figures._curves import Spreads
 from normcourse.figures.palette import INK
 
 
-class Runs(Protocol):
+class Runs(Spreads, Protocol):
     """Median and middle half over seeds at each place, and every seed's own values."""
 
-    @property
-    def x(self) -> NDArray[Any]: ...
-    @property
-    def median(self) -> NDArray[Any]: ...
-    @property
-    def low(self) -> NDArray[Any]: ...
-    @property
-    def high(self) -> NDArray[Any]: ...
     @property
     def runs(self) -> Mapping[int, NDArray[Any]]: ...
 
@@ -39,8 +32,9 @@ def draw_live(ax: Axes, live: Rows | None, x: str, y: str, **where: Any) -> None
     """Draw each seed of a live slice as small dots, where the slice has such rows."""
     if live is None or any(value not in live.distinct(name) for name, value in where.items()):
         return
-    for values in live.curve(x, y, **where).runs.values():
-        ax.plot(live.curve(x, y, **where).x, values, ".", color=INK, markersize=4, zorder=5)
+    curve = live.curve(x, y, **where)
+    for values in curve.runs.values():
+        ax.plot(curve.x, values, ".", color=INK, markersize=4, zorder=5)
 
 
 def as_percent(ax: Axes, label: str, *, low: float = 0.0) -> None:

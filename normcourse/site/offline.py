@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FileList", "manifest", "register", "service_worker", "sort_files"]
 
-SCRIPT = Path(__file__).parent / "root" / "service-worker.js"
+SCRIPT = Path(__file__).parent / "service" / "service-worker.js"
 NAME = "sw.js"
 MANIFEST = "manifest.webmanifest"
 ENDINGS = {
