@@ -139,7 +139,9 @@ def open_page(browser: Browser, address: str, path: str, **options: object) -> V
     visit.listen()
     visit.page.goto(f"{address}/{path}", wait_until="networkidle")
     if options.get("java_script_enabled", True):
-        visit.page.evaluate("() => window.MathJax?.startup?.promise")
+        # A page with formulas asks for MathJax only once its text is on the screen.
+        visit.page.wait_for_function("() => !window.MathJax || window.MathJax.startup?.promise")
+        visit.page.evaluate("() => window.MathJax?.startup.promise")
     return visit
 
 
