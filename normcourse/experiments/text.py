@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -56,14 +55,18 @@ def windows(text: Tensor, *, length: int, count: int, generator: torch.Generator
     Raises:
         ValueError: the text is shorter than one piece.
     """
-    if len(text) < length:
-        raise ValueError(f"length: expected at most {len(text)}, the text's, got {length}.")
+    _check_length(text, length)
     starts = torch.randint(len(text) - length + 1, (count,), generator=generator)
     return text[starts[:, None] + torch.arange(length)]
 
 
 def in_order(text: Tensor, *, length: int) -> Tensor:
-    """Return a text cut into pieces one after the other, shape (M // length, length)."""
+    """Return a text cut into pieces one after the other, shape (M // length, length).
+
+    Raises:
+        ValueError: the text is shorter than one piece.
+    """
+    _check_length(text, length)
     return text[: len(text) // length * length].view(-1, length)
 
 
@@ -72,5 +75,10 @@ def guessing_loss(text: Text) -> float:
     count = torch.bincount(text.train, minlength=len(text.letters)).double() + 1
     seen = torch.bincount(text.test, minlength=len(text.letters)).double()
     loss: float = -(seen / seen.sum() * (count / count.sum()).log()).sum().item()
-    assert math.isfinite(loss)
     return loss
+
+
+def _check_length(text: Tensor, length: int) -> None:
+    """Raise unless a text holds one piece of this length."""
+    if len(text) < length:
+        raise ValueError(f"length: expected at most {len(text)}, the text's, got {length}.")

@@ -42,9 +42,12 @@ class TestText:
         assert hashlib.sha256(words).hexdigest() in notice
         licence = (folder / "LICENSE").read_text(encoding="utf-8")
         assert "PYTHON SOFTWARE FOUNDATION LICENSE VERSION 2" in licence
-        holder = re.search(r"Copyright © ([\d-]+) Python Software Foundation", notice)
+        holder = re.search(r"Copyright © (\d+)-(\d+) Python Software Foundation", notice)
         assert holder
-        assert holder[1].split("-")[0] in licence
+        holders = re.search(r'"Copyright \(c\) ([\d,\s]+)\s+Python Software Foundation', licence)
+        assert holders
+        years = holders[1].replace(",", " ").split()
+        assert (holder[1], holder[2]) == (years[0], years[-1])
 
     def test_no_letter_is_lost_and_parts_do_not_share_pieces(self) -> None:
         text = load_text()
@@ -73,6 +76,8 @@ class TestText:
 
     def test_in_order(self) -> None:
         assert in_order(torch.arange(7), length=3).tolist() == [[0, 1, 2], [3, 4, 5]]
+        with pytest.raises(ValueError, match="length: expected at most 7"):
+            in_order(torch.arange(7), length=8)
 
 
 class TestTransformer:
