@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from normcourse.experiments.data import load_photographs
 from normcourse.experiments.experiment import Experiment
@@ -38,7 +38,8 @@ TOLERANCE = 0.01  # of a standard deviation: what counts as equal
 
 def contrast(x: Array, gain: float) -> Array:
     """Return the picture with its distance from middle grey times ``gain``."""
-    return 0.5 + gain * (x - 0.5)
+    y: Array = 0.5 + gain * (x - 0.5)
+    return y
 
 
 def exposure(x: Array, gain: float) -> Array:
@@ -46,10 +47,11 @@ def exposure(x: Array, gain: float) -> Array:
     return gain * x
 
 
-def cast(x: Array, gains: Sequence[float], offsets: Sequence[float]) -> Array:
+def cast(x: Array, gains: ArrayLike, offsets: ArrayLike) -> Array:
     """Return the picture (C, H, W) with a gain and an offset of its own in every channel."""
     shape = (-1, 1, 1)
-    return np.reshape(gains, shape) * x + np.reshape(offsets, shape)
+    y: Array = np.reshape(gains, shape) * x + np.reshape(offsets, shape)
+    return y
 
 
 def shadow(x: Array, darkest: float) -> Array:
@@ -73,7 +75,8 @@ def blur(x: Array, half: int) -> Array:
 def stripes(x: Array, height: float) -> Array:
     """Return the picture under slanted stripes of five pixels."""
     rows, columns = np.indices(x.shape[1:])
-    return x + height * np.sin(2 * np.pi * (rows + columns) / 5)
+    y: Array = x + height * np.sin(2 * np.pi * (rows + columns) / 5)
+    return y
 
 
 def _cast(x: Array, rng: Rng) -> Array:
@@ -156,7 +159,8 @@ def left(result: Result, change: str) -> Spread:
     """Return what share of a change is left after instance normalization."""
     before = result.spread("before", part="change", change=change)
     after = result.spread("after", part="change", change=change)
-    return Spread(*(value / before.median for value in after[:3]), after.seeds)
+    one = before.median
+    return Spread(after.median / one, after.low / one, after.high / one, after.seeds)
 
 
 def removes_affine(result: Result) -> Verdict:

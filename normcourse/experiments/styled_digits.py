@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ class Arm(NamedTuple):
 
     first: bool
     inside: str
-    padding: str = "zeros"
+    padding: Literal["zeros", "replicate"] = "zeros"
 
 
 ARMS: dict[str, Arm] = {
