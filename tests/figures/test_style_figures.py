@@ -56,9 +56,9 @@ def test_the_tolerance_is_where_it_is_said() -> None:
     assert np.asarray(level[0].get_ydata()) == pytest.approx([0.02, 0.02])
 
 
-def test_pieces_and_where_they_go() -> None:
+def test_each_piece_is_a_mark() -> None:
     dots = {"temple": (np.array([0.2, 0.3]), np.array([0.1, 0.2]))}
     dots["flower"] = (np.array([0.6]), np.array([0.05]))
     (ax,) = figures.style_plane(dots).axes
     places = [(list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines]
-    assert places == [([0.2, 0.3], [0.1, 0.2]), ([0.6], [0.05]), ([0], [1])]
+    assert places == [([0.2, 0.3], [0.1, 0.2]), ([0.6], [0.05])]
