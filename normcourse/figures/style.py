@@ -44,7 +44,7 @@ def picture_rows(
     columns = list(next(iter(rows.values())))
     first = next(iter(rows.values()))[columns[0]]
     wide = 4.5 / len(columns) - 0.12  # inches, beside the words of the rows and the gaps
-    fig = card(len(rows) * (wide * first.shape[1] / first.shape[2] + 0.14) + 0.22)
+    fig = card(len(rows) * (wide * first.shape[1] / first.shape[2] + 0.14) + 0.32)
     axes = fig.subplots(len(rows), len(columns), squeeze=False)
     for line, (row, pictures) in zip(axes, rows.items(), strict=True):
         line[0].set_ylabel(row, fontsize=9, color=INK)
@@ -78,7 +78,8 @@ def style_left(curves: Mapping[str, Spreads], tolerance: float) -> CourseFigure:
         draw_curve(ax, curve, color=color, marker=marker, linestyle=line)
         ax.plot([], [], color=color, marker=marker, linestyle=line, label=name)
     ax.axhline(tolerance, color=INK, linewidth=0.9, linestyle=":")
-    ax.text(0.003, 0.75 * tolerance, "counts as equal", ha="left", va="top", fontsize=9)
+    across = ax.get_yaxis_transform()
+    ax.text(0.04, 0.75 * tolerance, "counts as equal", va="top", fontsize=9, transform=across)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_ylim(1e-5, 3)

@@ -91,7 +91,7 @@ class TestPhotographs:
         assert photo.removes_affine(full).outcome == "supported"
         assert photo.removes_texture(full).outcome == "refuted"
         live = photo.EXPERIMENT.measure([0], photo.EXPERIMENT.live)
-        one = {"part": "change", "photo": "flower", "change": "cast"}
+        one = {"part": "change", "photo": "temple", "change": "cast"}
         same = full.where(seed=0, **one).values("after")
         assert live.where(**one).values("after") == pytest.approx(same, abs=1e-9)
 

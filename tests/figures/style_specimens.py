@@ -30,7 +30,7 @@ EXAMPLES: dict[str, Callable[[], figures.CourseFigure]] = {
     ),
     "style_as_label": lambda: figures.style_as_label(LABELS, 25.0),
     "style_in_the_way": lambda: figures.style_in_the_way(
-        {"contrast": {"batch": _RIGHT, "batch, many styles": _RIGHT}, "cast": {"batch": _RIGHT}}
+        {kind: {"batch": _RIGHT, "instance": _RIGHT} for kind in ("contrast", "light", "cast")}
     ),
     "style_left": lambda: figures.style_left({"exact": _LEFT, "8 bits": _LEFT}, 0.01),
     "style_plane": lambda: figures.style_plane(

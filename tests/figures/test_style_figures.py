@@ -60,5 +60,5 @@ def test_each_piece_is_a_mark() -> None:
     dots = {"temple": (np.array([0.2, 0.3]), np.array([0.1, 0.2]))}
     dots["flower"] = (np.array([0.6]), np.array([0.05]))
     (ax,) = figures.style_plane(dots).axes
-    places = [(list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines]
+    places = [tuple(np.asarray(v).tolist() for v in line.get_data()) for line in ax.lines]
     assert places == [([0.2, 0.3], [0.1, 0.2]), ([0.6], [0.05])]
