@@ -177,7 +177,7 @@ def style_in_the_way(curves: Mapping[str, Mapping[str, Spreads]]) -> CourseFigur
         name, color, marker, line = _ARMS[arm]
         panels[0].plot([], [], color=color, marker=marker, linestyle=line, label=name)
     handles, labels = panels[0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=9)
+    fig.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=9, handlelength=3)
     panels[0].set_ylabel("right digits, %")
     panels[len(panels) // 2].set_xlabel("strength of the style, 0 as in training")
     return fig
