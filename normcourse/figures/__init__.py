@@ -123,6 +123,13 @@ from normcourse.figures.small_batches import (
     remedies_by_size,
 )
 from normcourse.figures.standardizing import eps_and_the_root, variance_divisor, worked_example
+from normcourse.figures.style import (
+    picture_rows,
+    style_as_label,
+    style_in_the_way,
+    style_left,
+    style_plane,
+)
 
 __all__ = [
     "FIGURES",
@@ -193,6 +200,7 @@ __all__ = [
     "padding_drift",
     "padding_error",
     "permutation_null",
+    "picture_rows",
     "polluted_statistics",
     "pool_matrices",
     "pool_worth",
@@ -215,6 +223,10 @@ __all__ = [
     "sphere",
     "statistics_in_time",
     "steps_and_seconds",
+    "style_as_label",
+    "style_in_the_way",
+    "style_left",
+    "style_plane",
     "tanh_and_slope",
     "tests_that_miss",
     "three_photographs",
