@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from normcourse.experiments import Result, Row
+from normcourse.evidence import recorded
+from normcourse.experiments import Experiment, Result, Row
 from normcourse.experiments import group_affine as affine
 from normcourse.experiments import group_company as company
 from normcourse.experiments import group_content as content
@@ -277,3 +278,52 @@ class TestAffine:
             for kind, right in zip(("channel", "group", "none"), (0.9, *others), strict=True)
         ]
         assert affine.per_channel_is_best(made_up(rows)).outcome == outcome
+
+
+class TestRecords:
+    """What the chapter says of its records, and ten seeds of each."""
+
+    @pytest.mark.parametrize(
+        ("experiment", "outcomes"),
+        [
+            (
+                dial.EXPERIMENT,
+                {
+                    "middle_is_best": "mixed",
+                    "near_batch_norm": "mixed",
+                    "order_matters": "mixed",
+                    "means_are_missed": "refuted",
+                },
+            ),
+            (
+                small.EXPERIMENT,
+                {"group_wins_when_small": "mixed", "standardizing_helps": "supported"},
+            ),
+            (
+                company.EXPERIMENT,
+                {"ignores_the_batch": "supported", "to_the_last_bit": "mixed"},
+            ),
+            (content.EXPERIMENT, {"neighbours_matter": "supported"}),
+            (affine.EXPERIMENT, {"per_channel_is_best": "refuted"}),
+        ],
+        ids=lambda value: value.name if isinstance(value, Experiment) else "",
+    )
+    def test_verdicts(self, experiment: Experiment, outcomes: dict[str, str]) -> None:
+        full = recorded(experiment.name)
+        assert len(full.seeds) >= 10
+        assert not full.stale
+        found = {name: rule(full).outcome for name, rule in experiment.decisions.items()}
+        assert found == outcomes
+
+    def test_no_order_at_the_ends_of_the_dial(self) -> None:
+        full = recorded("group_dial")
+        for groups in (0, 1, dial.CHANNELS):
+            rows = full.where(groups=groups).rows
+            assert max(abs(float(r["accuracy"]) - float(r["renumbered"])) for r in rows) < 1e-3
+
+    def test_a_seed_of_the_record_comes_out_again(self) -> None:
+        full = recorded("group_content")
+        settings = {**full.settings, "arms": ["kinds mixed"], "loudness": [2.0]}
+        (row,) = content.EXPERIMENT.one_seed(0, settings)[0]
+        told = full.where(seed=0, arm="kinds mixed", loudness=2.0).values("error")[0]
+        assert row["error"] == pytest.approx(told, abs=0.03)
