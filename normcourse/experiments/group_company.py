@@ -16,12 +16,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from normcourse import norms as numpy_norms
 from normcourse.experiments.data import load_digits
 from normcourse.experiments.experiment import Experiment
 from normcourse.experiments.models import NORMS, conv_net
 from normcourse.experiments.result import Effect, Result, Row, Verdict
-from normcourse.norms import group_norm
+from normcourse.norms import batch_norm, group_norm
 
 CHANNELS = 16
 ROUNDING = 1e-5  # of the largest output, float32
@@ -48,7 +47,7 @@ def forward_of(part: str, norm: str, generator: torch.Generator) -> Forward:
 
     def by_numpy(x: Tensor) -> Tensor:
         batch = x.numpy()
-        y = group_norm(batch, groups) if groups else numpy_norms.batch_norm(batch)
+        y = group_norm(batch, groups) if groups else batch_norm(batch)
         return torch.from_numpy(y)
 
     return by_numpy
