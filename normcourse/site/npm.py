@@ -9,6 +9,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 __all__ = ["NpmError", "find_npm", "install"]
 
 MANIFEST = ("package.json", "package-lock.json")
@@ -22,6 +24,7 @@ FLAGS = (
     "--fetch-retry-mintimeout=1000",
     "--fetch-timeout=60000",
 )
+PATIENCE = 900  # seconds that a process waits for another one that installs
 
 
 class NpmError(RuntimeError):
@@ -54,9 +57,11 @@ def install(manifest: Path, cache: Path) -> Path:
 
     npm holds every file to the integrity in package-lock.json. A folder whose stamp equals the
     hash of the lock file is used as it is, so that a second build asks nothing of the network.
+    Of several processes one installs, and the others wait for it.
 
     Raises:
-        NpmError: package.json or its lock is missing, npm is, or npm failed.
+        NpmError: package.json or its lock is missing, npm is, npm failed, or another process
+            holds the folder for too long.
     """
     missing = [name for name in MANIFEST if not (manifest / name).is_file()]
     if missing:
@@ -65,6 +70,18 @@ def install(manifest: Path, cache: Path) -> Path:
     if _stamp_of(cache) == stamp:
         return cache / "node_modules"
     cache.parent.mkdir(parents=True, exist_ok=True)
+    lock = cache.with_name(f"{cache.name}.lock")
+    try:
+        with FileLock(lock, timeout=PATIENCE):
+            if _stamp_of(cache) != stamp:  # another process may have been here meanwhile
+                _fill(manifest, cache, stamp)
+    except Timeout:
+        raise NpmError(f"another process has been installing for {PATIENCE} s ({lock})") from None
+    return cache / "node_modules"
+
+
+def _fill(manifest: Path, cache: Path, stamp: str) -> None:
+    """Install beside ``cache`` and put the whole in its place at once."""
     work = Path(tempfile.mkdtemp(prefix=f"{cache.name}-", dir=cache.parent))
     try:
         for name in MANIFEST:
@@ -75,7 +92,6 @@ def install(manifest: Path, cache: Path) -> Path:
         work.replace(cache)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return cache / "node_modules"
 
 
 def _stamp_of(cache: Path) -> str | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,7 +63,7 @@ def test_npm_is_asked_once_per_lock_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(calls) == 1
     npm.install(manifest(source, lock="[]"), cache)
     assert len(calls) == 2
-    assert sorted(path.name for path in cache.parent.iterdir()) == ["npm"]
+    assert {path.name for path in cache.parent.iterdir()} <= {"npm", "npm.lock"}
 
 
 def test_a_failed_installation_leaves_the_former_one(
@@ -74,7 +76,40 @@ def test_a_failed_installation_leaves_the_former_one(
     with pytest.raises(npm.NpmError, match="no network"):
         npm.install(manifest(source, lock="[]"), cache)
     assert (cache / "node_modules").is_dir()
-    assert sorted(path.name for path in cache.parent.iterdir()) == ["npm"]
+    assert {path.name for path in cache.parent.iterdir()} <= {"npm", "npm.lock"}
+
+
+INSTALLER = """
+import sys, time
+from pathlib import Path
+from normcourse.site import npm
+
+def run(arguments, folder):
+    with open("calls", "a") as calls:
+        calls.write("called\\n")
+    time.sleep(1)
+    (folder / "node_modules").mkdir()
+    (folder / "node_modules" / "whole").touch()
+
+npm._run_npm = run
+while not Path("go").exists():
+    time.sleep(0.01)
+modules = npm.install(Path("book"), Path("_build") / "npm")
+print((modules / "whole").is_file())
+"""
+
+
+def test_of_several_processes_one_installs(tmp_path: Path) -> None:
+    manifest(tmp_path / "book")
+    command = [sys.executable, "-c", INSTALLER]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    processes = [
+        subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    (tmp_path / "go").touch()
+    assert [process.communicate(timeout=60)[0].strip() for process in processes] == ["True"] * 4
+    assert (tmp_path / "calls").read_text(encoding="utf-8") == "called\n"
 
 
 def test_missing_manifest_is_named(tmp_path: Path) -> None:
