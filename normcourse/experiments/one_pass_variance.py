@@ -26,7 +26,7 @@ CHUNK = 64  # values of one part that is merged with the others
 
 def _mean(values: Array) -> Array:
     """Return the means over the last axis, summed in the dtype of the values."""
-    return np.add.reduce(values, axis=-1) / values.dtype.type(values.shape[-1])
+    return np.add.reduce(values, axis=-1) / values.dtype.type(values.shape[-1])  # type: ignore[no-any-return]
 
 
 def one_pass(x: Array) -> Array:
@@ -69,15 +69,15 @@ def welford(x: Array) -> Array:
         gap = x[..., k] - mean
         mean = mean + gap / x.dtype.type(k + 1)
         squares = squares + gap * (x[..., k] - mean)
-    return squares / x.dtype.type(x.shape[-1])
+    return squares / x.dtype.type(x.shape[-1])  # type: ignore[no-any-return]
 
 
 def merged(x: Array) -> Array:
     """Merge the two-pass moments of parts of ``CHUNK`` values, two by two.
 
     Example:
-        >>> float(merged(np.arange(256.0))) == np.arange(256.0).var()
-        True
+        >>> float(merged(np.arange(256.0)) - np.arange(256.0).var())
+        0.0
     """
     parts = x.reshape(*x.shape[:-1], -1, min(CHUNK, x.shape[-1]))
     mean, var = _mean(parts), two_passes(parts)

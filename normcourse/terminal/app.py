@@ -184,18 +184,28 @@ def serve(port: Annotated[int, typer.Option(help="The first port to try.")] = 80
 @app.command()
 def bench(
     what: Annotated[
-        str, typer.Argument(metavar="[norms]", help="norms: the fused kernels instead.")
+        str,
+        typer.Argument(
+            metavar="[norms|gpu]", help="norms: the fused kernels; gpu: cells for a GPU."
+        ),
     ] = "verdicts",
     repeats: Annotated[int, typer.Option(min=2, help="Repetitions of each time.")] = 10,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
 ) -> int:
-    """Measure what a verdict costs, or how near the norms come to the speed of memory."""
+    """Measure what a verdict costs, how near the norms come to memory's speed, or a GPU.
+
+    `gpu` runs the %%gpu cells of ./book where CUDA is, and keeps their results.
+    """
+    if what == "gpu":
+        from normcourse import gpu
+
+        return gpu.bench(screen(), sorted(Path("book").glob("*.ipynb")))
     if what == "norms":
         from normcourse.kernels.bench import bench as bench_norms
 
         return bench_norms(screen(), rounds=repeats, json_file=json_file)
     if what != "verdicts":
-        raise typer.BadParameter(f"expected nothing or norms, got {what!r}.")
+        raise typer.BadParameter(f"expected nothing, norms or gpu, got {what!r}.")
     from normcourse.terminal.bench import bench
 
     return bench(screen(), repeats=repeats, json_file=json_file)
