@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from normcourse.kernels.cases import Case
+from normcourse.kernels.contenders import Textbook, draw
+
 Array = np.ndarray[Any, np.dtype[Any]]
 CACHE = 1 << 18  # bytes that a core keeps near, on usual machines
 
@@ -148,3 +151,27 @@ def moved(function: Callable[..., object], *arrays: Array) -> Traffic:
     tally = [0, 0]
     function(*(_watched(array, tally) for array in arrays))
     return Traffic(*tally)
+
+
+def textbook(case: Case) -> tuple[float, float]:
+    """Return the arrays of x's size that the formula moves as one writes it in NumPy.
+
+    Args:
+        case: a norm and a shape.
+
+    Returns:
+        Arrays read and written, forward and backward, if each operation goes to memory and back.
+
+    Example:
+        >>> from normcourse.kernels.cases import CASES
+        >>> tuple(round(arrays) for arrays in textbook(CASES[2]))
+        (15, 21)
+    """
+    arrays = [one.detach().numpy() for one in draw(case)]
+    tally = [0, 0]
+    book, weight = Textbook(case), next(one for one in arrays if one.ndim == 1)
+    outputs = book.forward(*(_watched(array, tally) for array in arrays))
+    forward = sum(tally)
+    tally[:] = [0, 0]
+    book.backward([_watched(np.ones_like(one), tally) for one in outputs], weight)
+    return forward / arrays[0].nbytes, sum(tally) / arrays[0].nbytes

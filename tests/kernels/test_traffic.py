@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from normcourse.kernels.cases import CASES, Case
-from normcourse.kernels.traffic import CACHE, Counted, Traffic, moved, needed, pooled_values
+from normcourse.kernels.traffic import (
+    CACHE,
+    Counted,
+    Traffic,
+    moved,
+    needed,
+    pooled_values,
+    textbook,
+)
 
 X = np.random.default_rng(0).normal(3.0, 2.0, (6, 50)).astype(np.float32)
 METHOD = {"inference": "batch_norm_inference"}
@@ -92,3 +100,21 @@ def test_watching_changes_no_value() -> None:
 def test_the_tally_is_of_one_call() -> None:
     assert moved(np.negative, X) == moved(np.negative, X) == (X.nbytes, X.nbytes)
     assert math.log2(CACHE) == 18
+
+
+@pytest.mark.parametrize(
+    ("method", "forward"),
+    [
+        # mean 1, variance 1 + 2 + 2 + 1, centred 2, divided 2, scaled 2, shifted 2
+        ("layer_norm", 15),
+        ("batch_norm", 15),
+        ("rms_norm", 7),  # squares 2, mean 1, divided 2, scaled 2
+    ],
+)
+def test_the_textbook_by_hand(method: str, forward: int) -> None:
+    """Rows and parameters are small beside x."""
+    shape = (40, 50, 8, 8) if method == "batch_norm" else (60, 800)
+    case = Case("small", method, shape, 2, 3, "nowhere")
+    found, backward = textbook(case)
+    assert found == pytest.approx(forward, abs=0.2)
+    assert backward > found
