@@ -143,7 +143,7 @@ def one_pass_is_fine(result: Result) -> Verdict:
     """Is mean(x^2) - mean(x)^2 good enough in float32?
 
     Supported if its relative error stays below a thousandth at every ratio of mean to standard
-    deviation up to a thousand, else refuted. Medians over seeds.
+    deviation up to a thousand, refuted if it does not at some. Medians over seeds.
     """
     ratios = [r for r in result.where(dtype="float32").distinct("ratio") if r <= 1000]
     found = {r: error_at(result, "float32", r, "one pass") for r in ratios}
