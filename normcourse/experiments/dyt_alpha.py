@@ -167,7 +167,7 @@ EXPERIMENT = Experiment(
     question="How much does it matter where DyT's alpha starts?",
     run=run,
     live={"alphas": [0.1, 0.5, 2.0], "depth": 6, "rate": 0.01, "steps": 40},
-    full={"alphas": [0.1, 0.5, 1.0, 2.0], "depth": 6, "rate": 0.01, "steps": 160},
+    full={"alphas": [0.1, 0.5, 2.0], "depth": 6, "rate": 0.01, "steps": 120},
     decisions={
         "replaces_layer_norm": replaces_layer_norm,
         "start_matters": start_matters,

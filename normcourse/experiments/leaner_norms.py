@@ -349,8 +349,8 @@ EXPERIMENT = Experiment(
         "norms": list(MAKERS),
         "depth": 6,
         "rate": 0.01,
-        "marks": [120, 160, 200],
-        "rounds": 7,
+        "marks": [90, 120, 150],
+        "rounds": 6,
     },
     decisions={
         "rms_is_as_good": rms_is_as_good,

@@ -121,7 +121,7 @@ EXPERIMENT = Experiment(
     question="What does normalizing queries and keys change, at which learning rates?",
     run=run,
     live={"rates": [0.1], "depth": 2, "steps": 60},
-    full={"rates": [0.01, 0.03, 0.1], "depth": 2, "steps": 100},
+    full={"rates": [0.01, 0.03, 0.1], "depth": 2, "steps": 80},
     decisions={
         "scores_stay_bounded": scores_stay_bounded,
         "helps_at_large_rates_only": helps_at_large_rates_only,
