@@ -88,7 +88,7 @@ def mean_and_length(x: ArrayLike) -> CourseFigure:
         x: array of shape (N, 2).
     """
     points: NDArray[Any] = np.asarray(x, dtype=float)
-    fig = card(2.6)
+    fig = card(2.9)
     angle = np.linspace(0, 2 * np.pi, 200)
     names = (("layer norm", layer_norm, RED, "^"), ("RMSNorm", rms_norm, ORANGE, "P"))
     for ax, (title, norm, color, marker) in zip(fig.subplots(1, 2), names, strict=True):
@@ -269,7 +269,7 @@ def scores_by_rate(full: Rows) -> CourseFigure:
     Args:
         full: rows with ``rate``, ``qk_norm``, ``score`` and ``loss``.
     """
-    fig = card(2.8)
+    fig = card(3.0)
     labels = {"score": "largest score", "loss": "test loss, nats per letter"}
     for ax, (column, words) in zip(fig.subplots(1, 2), labels.items(), strict=True):
         for on, color, line in ((False, RAW, "--"), (True, HIGHLIGHT, "-")):
@@ -283,7 +283,8 @@ def scores_by_rate(full: Rows) -> CourseFigure:
         ax.set_xlabel("learning rate")
         ax.set_ylabel(words)
     fig.axes[0].set_yscale("log")
-    fig.axes[0].legend(loc="upper left", fontsize=10)
+    handles, names = fig.axes[0].get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside upper center", ncols=2, fontsize=10)
     return fig
 
 
@@ -334,4 +335,35 @@ def half_errors(full: Rows, widths: Sequence[int]) -> CourseFigure:
         for way, words in names.items()
     ]
     fig.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=10)
+    return fig
+
+
+@figure(
+    alt=(
+        "Bars for three parts of a gradient. Along x-hat neither norm lets anything through; along "
+        "the constant RMSNorm does and layer norm does not; the rest passes both."
+    )
+)
+def parts_let_through(shares: Mapping[str, Mapping[str, float]]) -> CourseFigure:
+    """Draw how much of a gradient's parts comes through layer norm and RMSNorm.
+
+    Args:
+        shares: "layer norm" and "RMSNorm" to name of a part to its share, 0 to 1.
+    """
+    fig = card(2.5)
+    ax = fig.subplots()
+    parts = list(next(iter(shares.values())))
+    for k, (title, share) in enumerate(shares.items()):
+        color = {"layer norm": RED, "RMSNorm": ORANGE}.get(title, INK)
+        place = np.arange(len(parts)) + 0.38 * k - 0.19
+        ax.barh(place, [share[part] for part in parts], 0.34, color=color)
+        for y, part in zip(place, parts, strict=True):
+            if share[part] < 0.5:
+                ax.text(share[part] + 0.02, y, title, va="center", color=color, fontsize=9)
+            else:
+                ax.text(0.96, y, title, va="center", ha="right", color="white", fontsize=9)
+    ax.set_yticks(range(len(parts)), parts)
+    ax.set_ylim(len(parts) - 0.45, -0.55)
+    ax.set_xlim(0, 1.02)
+    ax.set_xlabel("share that comes through")
     return fig

@@ -72,6 +72,12 @@ EXAMPLES: dict[str, Callable[[], figures.CourseFigure]] = {
         {"layer norm": "64", "DyT": "65"},
         "numbers",
     ),
+    "parts_let_through": lambda: figures.parts_let_through(
+        {
+            "layer norm": {"constant": 0.0, "the rest": 1.0},
+            "RMSNorm": {"constant": 1.0, "the rest": 1.0},
+        }
+    ),
     "scores_by_rate": lambda: figures.scores_by_rate(SCORES),
     "token_pools": figures.token_pools,
     "values_through_layer_norm": lambda: figures.values_through_layer_norm(
