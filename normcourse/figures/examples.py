@@ -200,7 +200,7 @@ def gradient_parts(shares: Mapping[str, Mapping[str, float]]) -> CourseFigure:
 
 @figure(
     alt=(
-        "A table: six changes of weights or inputs as rows, six norms as columns. A filled dot "
+        "A table: six changes of weights or inputs as rows, norms as columns. A filled dot "
         "where the output stays, an empty one where it moves."
     )
 )

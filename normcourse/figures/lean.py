@@ -70,7 +70,7 @@ def parts_table(
         ax.text(len(columns), row, counts[title], ha="center", va="center", fontsize=10)
     for column, words in enumerate((*columns, last)):
         ax.text(column, -0.75, words, ha="center", va="bottom", fontsize=9, linespacing=1.05)
-    ax.set_xlim(-3.2, len(columns) + 0.7)
+    ax.set_xlim(-2.9, len(columns) + 0.6)
     ax.set_ylim(len(parts) - 0.45, -1.9)
     return fig
 
