@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from normcourse import check
+from normcourse.site.quiz_data import Number, load_quiz
 
 _PAGE = Path(__file__).parents[1] / "book" / "index.md"
 
@@ -23,3 +24,24 @@ def test_the_message_on_the_entry_page_is_the_judges(monkeypatch: pytest.MonkeyP
     assert (
         said.split() == str(check(scope["batch_norm_forward"])).split()
     )  # lines are shorter there
+
+
+def test_the_self_test_has_five_questions_that_say_what_to_read() -> None:
+    name = "before_you_begin"
+    assert f"```{{quiz}} {name}\n" in _PAGE.read_text(encoding="utf-8")
+    questions = load_quiz(_PAGE.parent / "quiz" / f"{name}.toml").questions
+    assert len(questions) == 5
+    for question in questions:
+        assert "*Missed it?*" in question.explanation, question.id
+        assert "](" in question.explanation, question.id
+
+
+def test_the_answers_of_the_self_test_are_what_numpy_says() -> None:
+    questions = load_quiz(_PAGE.parent / "quiz" / "before_you_begin.toml").questions
+    found = {q.id: q.answer.answer for q in questions if isinstance(q.answer, Number)}
+    x = np.zeros((8, 16, 5, 5))
+    a, step = 2.0, 1e-6
+    slope = ((3 * (a + step)) ** 2 - (3 * (a - step)) ** 2) / (2 * step)
+    assert found["variance-of-four"] == np.var([2, 4, 6, 8])
+    assert found["means-over-axes"] == x.mean(axis=(0, 2, 3)).size
+    assert found["chain-rule"] == pytest.approx(slope)

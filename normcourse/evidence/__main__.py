@@ -1,4 +1,4 @@
-"""``python -m normcourse.evidence``: write the evidence page anew from claims and records."""
+"""``python -m normcourse.evidence``: write the evidence page and the surprises anew."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from normcourse.evidence.ledger import Ledger, contradictions
 from normcourse.evidence.page import page
+from normcourse.evidence.surprises import load_surprises, surprises_page
 from normcourse.experiments import load, names
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,11 +21,19 @@ def made() -> str:
     return page(ledger, ROOT)
 
 
+def made_surprises() -> str:
+    """Return the findings of the page of errata as they are to be."""
+    written = {path.stem for path in (ROOT / "book").glob("[0-9][0-9]_*.ipynb")}
+    return surprises_page(load_surprises(), Ledger(experiments=map(load, names())), written)
+
+
 def main() -> int:
-    """Write the page into the book."""
-    path = ROOT / "book" / "evidence.md"
-    path.write_text(made(), encoding="utf-8")
-    print(path.relative_to(ROOT))
+    """Write the page and the findings into the book."""
+    texts = {"evidence.md": made(), "generated/surprises.md": made_surprises()}
+    for name, text in texts.items():
+        path = ROOT / "book" / name
+        path.write_text(text, encoding="utf-8")
+        print(path.relative_to(ROOT))
     return 0
 
 

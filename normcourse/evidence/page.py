@@ -151,16 +151,17 @@ def _effect(effect: Effect) -> str:
 
 
 def _read_on(claim: Claim, written: set[str]) -> Iterator[str]:
-    others = ", ".join(_chapter(name, written, short=True) for name in claim.also)
+    others = ", ".join(chapter_link(name, written, short=True) for name in claim.also)
     also = f"; also chapter{'s' if len(claim.also) > 1 else ''} {others}" if others else ""
-    yield f"{_chapter(claim.chapter, written, claim.section)}{also}."
+    yield f"{chapter_link(claim.chapter, written, claim.section)}{also}."
     if claim.sources:
         yield "; ".join(f"{{cite:t}}`{key}`" for key in claim.sources) + "."
     if claim.unconfirmed:
         yield f"Could not be confirmed: {'; '.join(claim.unconfirmed)}."
 
 
-def _chapter(name: str, written: set[str], section: str = "", *, short: bool = False) -> str:
+def chapter_link(name: str, written: set[str], section: str = "", *, short: bool = False) -> str:
+    """Return the name of a chapter with its section, a link if the chapter is written."""
     number = str(int(name[:2]))
     text = number if short else f"Chapter {number}"
     if name in written:

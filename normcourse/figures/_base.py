@@ -6,6 +6,7 @@ import functools
 import inspect
 import io
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib.resources import files
 from typing import Any, ParamSpec
 
@@ -23,6 +24,11 @@ _STYLE = mpl.rc_params_from_file(
 )
 
 FIGURES: dict[str, Callable[..., CourseFigure]] = {}
+
+
+def style() -> AbstractContextManager[None]:
+    """Return the context in which matplotlib draws as the course does."""
+    return mpl.rc_context(_STYLE)
 
 
 class CourseFigure(Figure):

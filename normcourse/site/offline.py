@@ -24,7 +24,7 @@ NAME = "sw.js"
 MANIFEST = "manifest.webmanifest"
 ENDINGS = {
     *(".html", ".css", ".js", ".mjs", ".json", ".svg", ".png", ".ico", ".woff", ".woff2"),
-    *(".zip", ".wasm", ".whl", ".ipynb", ".webmanifest"),
+    *(".zip", ".wasm", ".whl", ".ipynb", ".webmanifest", ".pdf", ".txt"),
 }
 UNUSED = re.compile(
     r"_sources/|_static/(locales/|scripts/fontawesome|vendor/fontawesome/[^/]+/js/)"
