@@ -67,8 +67,8 @@ class TestFigureIndex:
         body = built.body("figures")
         shown = find(body, "li")
         assert [text(item) for item in shown] == [
-            "Figure 2.1 A mean of \\(x\\).",
-            "Figure 3.1 A sum.",
+            "Figure 2.1A mean of \\(x\\).",
+            "Figure 3.1A sum.",
         ]
         for item, page, name in zip(shown, ("02_means", "03_sums"), ("mean", "sum"), strict=True):
             (link,) = find(item, "a")
