@@ -27,7 +27,7 @@ from normcourse.experiments.result import Effect, Result, Row, Spread, Verdict, 
 from normcourse.experiments.text import guessing_loss, in_order, load_text
 
 WIDTH, HEADS, LENGTH, BATCH_SIZE = 24, 2, 16, 8
-LAST = 40  # steps whose mean loss stands for the end of training
+LAST = 20  # steps whose mean loss stands for the end of training
 TESTED = 400  # pieces of the test text, a multiple of 50
 MARGIN = 0.1  # nats below guessing by frequency that count as having learned something
 
@@ -278,8 +278,8 @@ EXPERIMENT = Experiment(
         },
         "bare": ["post", "pre"],
         "rates": [1e-3, 3e-3, 1e-2],
-        "warmup": 60,
-        "steps": 200,
+        "warmup": 40,
+        "steps": 160,
     },
     decisions={
         "post_needs_warmup": post_needs_warmup,
