@@ -10,6 +10,7 @@ import torch
 
 from normcourse.experiments import Result, Row
 from normcourse.experiments import placement_nets as nets
+from normcourse.experiments import placement_qk as qk
 from normcourse.experiments import placement_start as start
 from normcourse.experiments import placement_training as training
 from normcourse.experiments.result import Environment
@@ -242,3 +243,42 @@ class TestTraining:
     def test_inside_keeps_up(self, inside: float, sandwich: float, outcome: str) -> None:
         loss = {("res-post", 9): inside, ("sandwich", 9): sandwich, ("pre", 9): 2.5}
         assert training.inside_keeps_up(made_up(net_rows(loss))).outcome == outcome
+
+
+class TestQueriesAndKeys:
+    def test_rows(self) -> None:
+        rows, _ = qk.EXPERIMENT.one_seed(0, {"places": ["res-post"], "depths": [2]})
+        assert [(row["qk"], row["block"]) for row in rows] == [
+            (normed, block) for normed in (False, True) for block in (1, 2)
+        ]
+        assert all(0 < float(row["sharpness"]) <= 1 for row in rows)
+
+    def test_sharpness_is_that_of_the_weights(self) -> None:
+        """Zero products give every position that is seen the same weight."""
+        attention = qk.CausalAttention(8, 2)
+        torch.nn.init.zeros_(attention.project_in.weight)
+        x = torch.randn(1, 12, 8)
+        expected = sum(1 / seen for seen in range(qk.SEEN, 13)) / (13 - qk.SEEN)
+        assert qk.sharpness(attention, x) == pytest.approx(expected)
+
+    @pytest.mark.parametrize(
+        ("normed", "outcome"), [(9.0, "supported"), (60.0, "refuted"), (30.0, "mixed")]
+    )
+    def test_evens_res_post(self, normed: float, outcome: str) -> None:
+        rows: list[Row] = [
+            {"place": "res-post", "depth": 64, "qk": q, "block": block, "gradient": gradient}
+            for q, first in ((False, 100.0), (True, normed))
+            for block, gradient in ((1, first), (64, 1.0))
+        ]
+        assert qk.evens_res_post(made_up(rows)).outcome == outcome
+
+    @pytest.mark.parametrize(
+        ("plain", "normed", "outcome"),
+        [(0.95, 0.3, "supported"), (0.4, 0.3, "refuted"), (0.95, 0.6, "mixed")],
+    )
+    def test_attention_sharpens(self, plain: float, normed: float, outcome: str) -> None:
+        rows: list[Row] = [
+            {"place": "res-post", "depth": 64, "qk": q, "block": 64, "sharpness": sharp}
+            for q, sharp in ((False, plain), (True, normed))
+        ]
+        assert qk.attention_sharpens(made_up(rows)).outcome == outcome
