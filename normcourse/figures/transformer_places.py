@@ -186,8 +186,8 @@ def _curves(ax: Axes, full: Rows, column: str, depth: int, *, live: Rows | None 
 
 @figure(
     alt=(
-        "Gradient norm by block in fresh nets of 4, 16 and 64 blocks, log scale. Near the output "
-        "post-norm stays large; pre, res-post and sandwich fall from input to output; deep is low."
+        "Gradient norm by block in fresh nets, a panel per depth, log scale. Post-norm stays large "
+        "to the output; pre, res-post and sandwich fall toward it; deep is low."
     )
 )
 def fresh_gradients(full: Rows, live: Rows | None = None) -> CourseFigure:
@@ -265,8 +265,8 @@ def last_gradient(full: Rows) -> CourseFigure:
 
 @figure(
     alt=(
-        "Training loss by step at rate {rate:g}, post-norm and pre-norm, solid with warm-up and "
-        "dotted without, for 4 and 16 blocks, with the loss of guessing by frequency."
+        "Training loss by step at rate {rate:g} for 4 and 16 blocks: post-norm and pre-norm, solid "
+        "with warm-up, dotted without; dashed: letter frequencies."
     )
 )
 def warmup_curves(full: Rows, rate: float, guess: float) -> CourseFigure:
@@ -420,4 +420,41 @@ def growth_after_training(
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(fresh) - 0.5, -0.5)
     ax.set_xlabel("stream after the last block, in multiples of that after the first")
+    return fig
+
+
+@figure(
+    alt=(
+        "By block, {depth} blocks: largest attention weight and gradient. Res-post-norm without "
+        "QK-norm turns hard and its gradient explodes toward the input; the other three stay calm."
+    )
+)
+def queries_and_keys(full: Rows, depth: int) -> CourseFigure:
+    """Draw how sharp attention is and how large the gradient, with and without QK-norm.
+
+    Args:
+        full: rows with ``place``, ``depth``, ``qk``, ``block``, ``sharpness``, ``gradient``.
+        depth: number of blocks.
+    """
+    fig = card(3.4)
+    left, right = fig.subplots(1, 2)
+    orange = METHOD_COLORS["rms_norm"]
+    for place in full.distinct("place"):
+        name, color, _, line = PLACES[place]
+        for qk in (False, True):
+            tone, words = (orange, f"{name}, QK-norm") if qk else (color, name)
+            shape = "-" if place == "res-post" else line
+            for ax, column in ((left, "sharpness"), (right, "gradient")):
+                curve = full.curve("block", column, place=place, depth=depth, qk=qk)
+                ax.fill_between(curve.x, curve.low, curve.high, color=tone, alpha=0.15, linewidth=0)
+                ax.plot(curve.x, curve.median, shape, color=tone, label=words)
+    left.set_ylim(0, 1.03)
+    left.set_ylabel("largest attention weight")
+    right.set_yscale("log")
+    right.set_ylabel("gradient norm")
+    for ax in (left, right):
+        ax.set_xlabel("block")
+        ax.set_xticks([1, depth // 2, depth])
+    handles, labels = left.get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=9, handlelength=2)
     return fig
