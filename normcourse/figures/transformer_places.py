@@ -83,7 +83,7 @@ def five_places() -> CourseFigure:
             _box(ax, branch, float(height), word, norm=word == "norm")
         if place == "deep":
             ax.text(x - 0.12, 1.7, "α", ha="right", va="center", fontsize=11)
-        ax.text(x + 0.45, -0.3, PLACES[place][0], ha="center", va="top", weight="bold")
+        ax.text(x + 0.45, -0.3, PLACES[place][0], ha="center", va="top", fontsize=10)
     ax.set_xlim(-0.6, 9.8)
     ax.set_ylim(-0.9, 4.7)
     return fig
@@ -217,7 +217,7 @@ def _legend(fig: CourseFigure, ax: Axes, places: Sequence[str]) -> None:
         ax.plot([], [], line, color=color, marker=marker, markersize=5, label=name)
     handles, labels = ax.get_legend_handles_labels()
     fig.legend(
-        handles, labels, loc="outside upper center", ncols=5, fontsize=9.5, handlelength=2.4,
+        handles, labels, loc="outside upper center", ncols=3, fontsize=9.5, handlelength=2.4,
         columnspacing=1.2,
     )  # fmt: skip
 
@@ -251,9 +251,12 @@ def last_gradient(full: Rows) -> CourseFigure:
         ax.plot(depths, median, line, color=color, marker=marker, markersize=5)
         ends[place] = float(median[-1])
         if place == "pre":
-            slope = 1.45 * median[0] * (depths / depths[0]) ** -0.5
+            slope = 0.6 * median[0] * (depths / depths[0]) ** -0.5
             ax.plot(depths, slope, ":", color=OTHER, linewidth=1.2)
-            ax.text(depths[0], 1.08 * slope[0], "1/√depth", color=OTHER, fontsize=9, va="bottom")
+            ax.annotate(
+                "1/√depth", (depths[-1], slope[-1]), xytext=(7, 0), textcoords="offset points",
+                color=OTHER, fontsize=9, va="center",
+            )  # fmt: skip
     _label_ends(ax, depths[-1], ends, gap=0.1)
     ax.set_xlim(3.6, 130)
     ax.set_xticks(depths, [f"{int(d)}" for d in depths])
@@ -300,7 +303,7 @@ def warmup_curves(full: Rows, rate: float, guess: float) -> CourseFigure:
         for word, line in (("warm-up", "-"), ("none", ":")):
             axes[0].plot([], [], line, color=color, marker=marker, label=f"{name}, {word}")
     handles, labels = axes[0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=9.5)
+    fig.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=9.5)
     across = axes[0].get_yaxis_transform()
     axes[0].text(
         0.98, guess + 0.02, "letter frequencies", color=OTHER, fontsize=9, ha="right", va="bottom",
@@ -351,10 +354,11 @@ def loss_by_rate(full: Rows, guess: float) -> CourseFigure:
         ax.set_xlabel("learning rate")
         ax.text(0.5, 1.02, f"{depth} blocks", ha="center", va="bottom", transform=ax.transAxes)
     axes[0].set_ylabel("test loss, nats")
-    across = axes[0].get_yaxis_transform()
+    least = float(axes[0].get_ylim()[0])
+    axes[0].set_ylim(least, guess + 0.22 * (guess - least))
     axes[0].text(
-        0.02, guess + 0.01, "letter frequencies", color=OTHER, fontsize=9, va="bottom",
-        transform=across,
+        0.02, guess + 0.02 * (guess - least), "letter frequencies", color=OTHER, fontsize=9,
+        va="bottom", transform=axes[0].get_yaxis_transform(),
     )  # fmt: skip
     _legend(fig, axes[0], places)
     return fig
@@ -405,7 +409,7 @@ def growth_after_training(
         trained: the same of trained nets.
         depth: number of blocks.
     """
-    fig = card(0.42 * len(fresh) + 1.0)
+    fig = card(0.36 * len(fresh) + 1.0)
     ax = fig.subplots()
     ax.axvline(1, color=FAINT, zorder=0)
     ax.set_xscale("log")
@@ -418,8 +422,12 @@ def growth_after_training(
         ax.plot(np.median(after), k, marker, color=color, markersize=6)
     ax.set_yticks(range(len(fresh)), [PLACES[place][0] for place in fresh])
     ax.tick_params(axis="y", length=0)
+    ticks = (0.5, 1, 2, 5, 10, 20, 50, 100)
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_xlim(0.45, 150)
+    ax.minorticks_off()
     ax.set_ylim(len(fresh) - 0.5, -0.5)
-    ax.set_xlabel("stream after the last block, in multiples of that after the first")
+    ax.set_xlabel("growth of the stream, last block over first")
     return fig
 
 
@@ -456,5 +464,5 @@ def queries_and_keys(full: Rows, depth: int) -> CourseFigure:
         ax.set_xlabel("block")
         ax.set_xticks([1, depth // 2, depth])
     handles, labels = left.get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=9, handlelength=2)
+    fig.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=9.5, handlelength=2)
     return fig
