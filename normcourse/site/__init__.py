@@ -1,11 +1,11 @@
 """What is served: the Sphinx extension of the book.
 
 It adds the directives ``live-exercise``, ``exercise-list``, ``try-it``, ``quiz``, ``api``,
-``methods``, ``figure-index``, ``cheat-sheet`` and ``npm-packages`` and the role ``chapter``, puts
-alternative texts on figures and numbers chapters by their file names. Python for the browser,
-MathJax and the text font lie beside the pages, so that no page asks anything of another host, and
-a service worker keeps them for times without a network. Nothing here is imported by
-``import normcourse``.
+``methods``, ``figure-index``, ``cheat-sheet``, ``chapter-needs`` and ``npm-packages`` and the roles
+``chapter`` and ``solve``, puts alternative texts on figures and numbers chapters by their file
+names. Python for the browser, MathJax and the text font lie beside the pages, so that no page asks
+anything of another host, and a service worker keeps them for times without a network. Nothing here
+is imported by ``import normcourse``.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         pages,
         progress_page,
         quiz,
+        teaching,
         third_party,
         try_it,
         vendor,
@@ -49,7 +50,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
     cells = (live_exercise, try_it, quiz, progress_page, interactive)
     around = (figures, numbering, vendor, live, pages, extras, bundle, offline)
-    lists = (figure_index, third_party, chapter_links, cheat_sheet)
+    lists = (figure_index, third_party, chapter_links, cheat_sheet, teaching)
     for part in (api, html, *cells, *lists, evidence, *around):
         part.register(app)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -16,7 +16,7 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.domains.std import StandardDomain
 from sphinx.transforms.post_transforms import SphinxPostTransform
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.util.nodes import make_refnode
 
 from normcourse.site.exercise_data import (
@@ -44,7 +44,8 @@ class ExerciseCard(nodes.General, nodes.Element):  # type: ignore[misc]
     """The card; numbered like a figure ("Exercise 2.1"), so that text can refer to it."""
 
 
-def _folder(directive: SphinxDirective) -> Path:
+def folder_of(directive: SphinxDirective | SphinxRole) -> Path:
+    """Return where the texts of exercises are: as configured, else the package data."""
     configured = directive.config.normcourse_exercise_data
     return Path(directive.env.srcdir, configured) if configured else data_folder()
 
@@ -58,7 +59,7 @@ class LiveExercise(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return the card, or say clearly what is wrong with the data."""
         try:
-            chapter, exercise = find_exercise(self.arguments[0], _folder(self))
+            chapter, exercise = find_exercise(self.arguments[0], folder_of(self))
         except DataError as error:
             raise self.error(f"live-exercise: {error}") from error
         self.env.note_dependency(str(chapter.path))
@@ -155,12 +156,12 @@ class ExerciseCards(LiveExercise):
         """Return the cards, in the chapter's order."""
         name = self.arguments[0]
         try:
-            chapters = {chapter.name: chapter for chapter in load_chapters(_folder(self))}
+            chapters = {chapter.name: chapter for chapter in load_chapters(folder_of(self))}
         except DataError as error:
             raise self.error(f"exercise-cards: {error}") from error
         if name not in chapters:
             raise self.error(
-                f"exercise-cards: no chapter {name!r} in {_folder(self)}; "
+                f"exercise-cards: no chapter {name!r} in {folder_of(self)}; "
                 f"there are {', '.join(chapters)}"
             )
         chapter = chapters[name]
@@ -175,14 +176,14 @@ class ExerciseList(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return a section with a table per chapter."""
-        self.env.note_dependency(str(_folder(self)))
+        self.env.note_dependency(str(folder_of(self)))
         try:
-            chapters = load_chapters(_folder(self))
+            chapters = load_chapters(folder_of(self))
         except DataError as error:
             raise self.error(f"exercise-list: {error}") from error
         if not chapters:
             raise self.error(
-                f"exercise-list: no exercises in {_folder(self)}; run `make exercises`"
+                f"exercise-list: no exercises in {folder_of(self)}; run `make exercises`"
             )
         return [self._chapter(chapter) for chapter in chapters]
 
