@@ -86,10 +86,10 @@ class ChapterNeeds(SphinxDirective):
 
 
 class SolveRole(SphinxRole):
-    """Exercises by their ids: titles with links, and the minutes of all of them."""
+    """Exercises by their ids, with links to their cards, and the minutes of all of them."""
 
     def run(self) -> tuple[list[Node], list[system_message]]:
-        """Return the titles and the sum."""
+        """Return the ids, to be linked, and the sum."""
         found: list[Node] = []
         minutes = 0
         for name in self.text.split():

@@ -57,12 +57,12 @@ def test_the_table_follows_the_chapters(build: Build) -> None:
     assert rows[1][1:] == ["06, 07, 11", "1", "1"]
 
 
-def test_minutes_are_added_up_and_titles_linked(build: Build) -> None:
+def test_minutes_are_added_up_and_ids_linked(build: Build) -> None:
     other = {**EXERCISE, "id": "sum_of", "title": "A sum", "minutes": 6}
     page = "# Means\n\n{solve}`mean_of sum_of`\n\n```{live-exercise} mean_of\n```\n"
     built = build({"index": page}, {"data/means.json": chapter(EXERCISE, other)})
     line = find(built.body(), "p")[0]
-    assert text(line) == "A mean, A sum (7 min)"
+    assert text(line) == "mean_of, sum_of (7 min)"
     assert [a.get("href") for a in find(line, "a")] == ["#mean_of"]
 
 
