@@ -1,4 +1,4 @@
-"""Which engine computes a call: Numba or plain torch; and why not the one asked for."""
+"""Which engine computes a call: Numba, Triton or plain torch; and why not the one asked for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 BACKENDS = ("torch", "fused")
+OLDEST = (8, 0)  # compute capability that Triton still supports
+_PLAIN = "computed in plain torch operations"
+_ENGINES = {"cpu": "normcourse.kernels.cpu.engine", "cuda": "normcourse.kernels.gpu.engine"}
 
 
 def why_not(device: torch.device | str) -> str | None:
@@ -21,10 +24,12 @@ def why_not(device: torch.device | str) -> str | None:
         >>> why_not("meta")
         'no fused kernels for tensors on meta: computed in plain torch operations'
     """
-    kind = torch.device(device).type
-    if kind == "cpu":
+    where = torch.device(device)
+    if where.type == "cpu":
         return _cpu_reason()
-    return f"no fused kernels for tensors on {kind}: computed in plain torch operations"
+    if where.type == "cuda":
+        return _cuda_reason(where)
+    return f"no fused kernels for tensors on {where.type}: {_PLAIN}"
 
 
 def check_backend(backend: str) -> str:
@@ -47,15 +52,32 @@ def engine_for(x: Tensor) -> ModuleType | None:
     if reason is not None:
         _say(reason)
         return None
-    return importlib.import_module("normcourse.kernels.cpu.engine")
+    return importlib.import_module(_ENGINES[x.device.type])
 
 
 @functools.cache
 def _cpu_reason() -> str | None:
     if not _has("numba"):
         return (
-            'the fused kernels for the CPU need Numba (pip install "normcourse[fast]"): '
-            "computed in plain torch operations"
+            f'the fused kernels for the CPU need Numba (pip install "normcourse[fast]"): {_PLAIN}'
+        )
+    return None
+
+
+@functools.cache
+def _cuda_reason(device: torch.device) -> str | None:
+    if not _has("triton"):
+        return (
+            "the fused kernels for the GPU need Triton "
+            f'(pip install "normcourse[gpu]", Linux only): {_PLAIN}'
+        )
+    if not torch.cuda.is_available():
+        return f"torch finds no CUDA here: {_PLAIN}"
+    found = torch.cuda.get_device_capability(device)
+    if found < OLDEST:
+        return (
+            f"the fused kernels for the GPU need compute capability {OLDEST[0]}.{OLDEST[1]}, "
+            f"this device has {found[0]}.{found[1]}: {_PLAIN}"
         )
     return None
 
