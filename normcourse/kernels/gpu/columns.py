@@ -7,8 +7,6 @@ one per row.
 
 from __future__ import annotations
 
-from typing import Any
-
 import triton
 import triton.language as tl
 
@@ -17,9 +15,9 @@ from normcourse.kernels.gpu.values import activate, chain, from_sums, halves, in
 
 @triton.jit
 def moments(
-    x_ptr: Any, found_ptr: Any, num_rows: Any, width: Any, some: Any, ROWS: tl.constexpr,
+    x_ptr, found_ptr, num_rows, width, some, ROWS: tl.constexpr,
     BLOCK: tl.constexpr, ACC: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Write to found (3, parts, C): the number of values, mean and squares of a part's columns."""
     part = tl.program_id(1)
     begin = part * some
@@ -53,9 +51,9 @@ def moments(
 
 @triton.jit
 def merge(
-    found_ptr: Any, mean_ptr: Any, var_ptr: Any, items: Any, parts: Any, item_step: Any,
-    part_step: Any, ITEMS: tl.constexpr, BLOCK: tl.constexpr,
-) -> None:  # fmt: skip
+    found_ptr, mean_ptr, var_ptr, items, parts, item_step,
+    part_step, ITEMS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """Write mean and variance of each item from the moments (3, ...) of its parts, in float64."""
     item = (tl.program_id(0) * ITEMS + tl.arange(0, ITEMS))[None, :]
     part, inside = tl.arange(0, BLOCK)[:, None], item < items
@@ -81,10 +79,10 @@ def merge(
 
 @triton.jit
 def apply(
-    x_ptr: Any, mean_ptr: Any, var_ptr: Any, weight_ptr: Any, bias_ptr: Any, y_ptr: Any,
-    num_rows: Any, width: Any, some: Any, eps: tl.constexpr, KIND: tl.constexpr,
+    x_ptr, mean_ptr, var_ptr, weight_ptr, bias_ptr, y_ptr,
+    num_rows, width, some, eps: tl.constexpr, KIND: tl.constexpr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Write y of a part of the rows of a block of columns."""
     begin = tl.program_id(1) * some
     end = tl.minimum(begin + some, num_rows)
@@ -93,8 +91,8 @@ def apply(
     mean = tl.load(mean_ptr + column, mask=inside, other=0.0).to(tl.float64)
     var = tl.load(var_ptr + column, mask=inside, other=1.0)
     high, low = halves(mean, ACC)
-    weight = tl.load(weight_ptr + column, mask=inside, other=0.0).to(tl.float64)
-    scale = (inverse_root(var, eps) * weight).to(ACC)
+    weight = tl.load(weight_ptr + column, mask=inside, other=0.0)
+    scale = inverse_root(var, eps, ACC) * weight
     bias = tl.load(bias_ptr + column, mask=inside, other=0.0)
     for r0 in range(begin, end, ROWS):
         mask = (r0 + row < end) & inside
@@ -105,10 +103,10 @@ def apply(
 
 @triton.jit
 def gradient_sums(
-    dy_ptr: Any, x_ptr: Any, mean_ptr: Any, inv_std_ptr: Any, weight_ptr: Any, bias_ptr: Any,
-    sums_ptr: Any, num_rows: Any, width: Any, period: Any, some: Any, BY_ROW: tl.constexpr,
+    dy_ptr, x_ptr, mean_ptr, inv_std_ptr, weight_ptr, bias_ptr,
+    sums_ptr, num_rows, width, period, some, BY_ROW: tl.constexpr,
     KIND: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Write to sums (2, parts, period, C) the sums of dz * x_hat and of dz over a part of the rows.
 
     ``num_rows`` counts the rows that share a weight: row r * period + p takes weight[p].
@@ -146,10 +144,10 @@ def gradient_sums(
 
 @triton.jit
 def apply_gradient(
-    dy_ptr: Any, x_ptr: Any, mean_ptr: Any, inv_std_ptr: Any, weight_ptr: Any, bias_ptr: Any,
-    slope_ptr: Any, offset_ptr: Any, dx_ptr: Any, num_rows: Any, width: Any, some: Any,
+    dy_ptr, x_ptr, mean_ptr, inv_std_ptr, weight_ptr, bias_ptr,
+    slope_ptr, offset_ptr, dx_ptr, num_rows, width, some,
     KIND: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Write dx of a part of the rows: inv_std * weight * dz + slope * (x - mean) + offset."""
     begin = tl.program_id(1) * some
     end = tl.minimum(begin + some, num_rows)
@@ -158,8 +156,7 @@ def apply_gradient(
     high, low = halves(tl.load(mean_ptr + column, mask=inside, other=0.0).to(tl.float64), ACC)
     weight = tl.load(weight_ptr + column, mask=inside, other=0.0)
     bias = tl.load(bias_ptr + column, mask=inside, other=0.0)
-    root = tl.load(inv_std_ptr + column, mask=inside, other=0.0).to(tl.float64)
-    scale = (root * weight).to(ACC)
+    scale = tl.load(inv_std_ptr + column, mask=inside, other=0.0).to(ACC) * weight
     slope = tl.load(slope_ptr + column, mask=inside, other=0.0).to(ACC)
     offset = tl.load(offset_ptr + column, mask=inside, other=0.0).to(ACC)
     for r0 in range(begin, end, ROWS):

@@ -198,7 +198,7 @@ def _lines_forward(
     options: tuple[float, int],
 ) -> None:
     """Pools too large for one program, or statistics that are given: moments, then y."""
-    num, channels, size = x.shape
+    _, channels, size = x.shape
     lines, count, together = _lines(x, num_groups)
     cut = plans.cut_lines(lines, count, size, x.device)
     shape = count, size, channels, cut.some, cut.few
@@ -220,7 +220,7 @@ def _lines_backward(
     activation: str | None,
 ) -> tuple[Tensor, Tensor]:
     _, x, _, inv_std, weight, _ = known
-    num, channels, size = x.shape
+    _, channels, size = x.shape
     lines, count, together = _lines(x, num_groups)
     cut = plans.cut_lines(lines, count, size, x.device)
     shape = together, count, size, channels, cut.some, cut.few
@@ -230,8 +230,8 @@ def _lines_backward(
     pools.gradient_sums[grid](*known, sums, *shape, *rest, **_warps(*rest[1:3]))
     by_line = sums.sum(2)  # (2, lines)
     gamma = weight.repeat(lines // channels)
-    pooled = (by_line * gamma).view(2, -1, together).sum(2)
-    slope_and_offset = _coefficients(*pooled, inv_std, together * count * size, given)
+    total, product = (by_line * gamma).view(2, -1, together).sum(2)
+    slope_and_offset = _coefficients(total, product, inv_std, together * count * size, given)
     pools.apply_gradient[grid](*known, *slope_and_offset, dx, *shape, *rest, **_warps(*rest[1:3]))
     dbias, dweight = by_line.view(2, -1, channels).sum(1)
     return dweight, dbias

@@ -8,8 +8,6 @@ parts were read, so memory is read twice. The k-th segment of line l is l + k * 
 
 from __future__ import annotations
 
-from typing import Any
-
 import triton
 import triton.language as tl
 
@@ -18,9 +16,9 @@ from normcourse.kernels.gpu.values import activate, chain, from_sums, halves, in
 
 @triton.jit
 def _tile(
-    pool: Any, count: Any, size: Any, channels: Any, ACROSS: tl.constexpr, SEGMENTS: tl.constexpr,
+    pool, count, size, channels, ACROSS: tl.constexpr, SEGMENTS: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> Any:  # fmt: skip
+):  # fmt: skip
     """Return where the values of a pool lie, which exist, and the channel of each segment."""
     k, position = tl.arange(0, SEGMENTS)[:, None], tl.arange(0, BLOCK)[None, :]
     if ACROSS:  # BatchNorm: the same channel of every example
@@ -32,10 +30,10 @@ def _tile(
 
 @triton.jit
 def forward(
-    x_ptr: Any, weight_ptr: Any, bias_ptr: Any, y_ptr: Any, mean_ptr: Any, var_ptr: Any,
-    count: Any, size: Any, channels: Any, eps: tl.constexpr, ACROSS: tl.constexpr,
+    x_ptr, weight_ptr, bias_ptr, y_ptr, mean_ptr, var_ptr,
+    count, size, channels, eps: tl.constexpr, ACROSS: tl.constexpr,
     KIND: tl.constexpr, SEGMENTS: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Normalize a pool of at most SEGMENTS segments of at most BLOCK values."""
     pool = tl.program_id(0)
     at, mask, channel = _tile(pool, count, size, channels, ACROSS, SEGMENTS, BLOCK)
@@ -50,20 +48,20 @@ def forward(
     tl.store(mean_ptr + pool, mean)
     tl.store(var_ptr + pool, var)
     high, low = halves(mean, ACC)
-    weight = tl.load(weight_ptr + channel).to(tl.float64)
-    scale = (inverse_root(var, eps) * weight).to(ACC)
+    weight = tl.load(weight_ptr + channel)
+    scale = inverse_root(var, eps, ACC) * weight
     z = (x - high - low) * scale + tl.load(bias_ptr + channel)
     tl.store(y_ptr + at, activate(z, KIND), mask=mask)
 
 
 @triton.jit
 def backward(
-    dy_ptr: Any, x_ptr: Any, mean_ptr: Any, inv_std_ptr: Any, weight_ptr: Any, bias_ptr: Any,
-    dx_ptr: Any, sums_ptr: Any, count: Any, size: Any, channels: Any,
+    dy_ptr, x_ptr, mean_ptr, inv_std_ptr, weight_ptr, bias_ptr,
+    dx_ptr, sums_ptr, count, size, channels,
     ACROSS: tl.constexpr, KIND: tl.constexpr, SEGMENTS: tl.constexpr, BLOCK: tl.constexpr,
     ACC: tl.constexpr,
-) -> None:  # fmt: skip
-    """Write dx of a pool and, to sums (2, pools, count), its segments' sums of dz and dz * x_hat."""
+):  # fmt: skip
+    """Write dx of a pool and, to sums (2, pools, count), sums of dz and dz * x_hat."""
     pool = tl.program_id(0)
     at, mask, channel = _tile(pool, count, size, channels, ACROSS, SEGMENTS, BLOCK)
     x = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC)
@@ -87,9 +85,9 @@ def backward(
 
 @triton.jit
 def moments(
-    x_ptr: Any, found_ptr: Any, count: Any, size: Any, channels: Any, some: Any, few: Any,
+    x_ptr, found_ptr, count, size, channels, some, few,
     SEGMENTS: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Write to found (3, lines, parts): the number of values, mean and squares of a part."""
     line, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
     pieces = tl.cdiv(size, few)
@@ -123,10 +121,10 @@ def moments(
 
 @triton.jit
 def apply(
-    x_ptr: Any, mean_ptr: Any, var_ptr: Any, weight_ptr: Any, bias_ptr: Any, y_ptr: Any,
-    lines: Any, count: Any, size: Any, channels: Any, some: Any, few: Any, eps: tl.constexpr,
+    x_ptr, mean_ptr, var_ptr, weight_ptr, bias_ptr, y_ptr,
+    lines, count, size, channels, some, few, eps: tl.constexpr,
     KIND: tl.constexpr, SEGMENTS: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Write y of a part of a line; ``lines`` neighbouring lines share a mean."""
     line, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
     pieces = tl.cdiv(size, few)
@@ -134,8 +132,8 @@ def apply(
     k_end, s_end = tl.minimum(k_begin + some, count), tl.minimum(s_begin + few, size)
     pool, channel = line // lines, line % channels
     high, low = halves(tl.load(mean_ptr + pool).to(tl.float64), ACC)
-    weight = tl.load(weight_ptr + channel).to(tl.float64)
-    scale = (inverse_root(tl.load(var_ptr + pool), eps) * weight).to(ACC)
+    weight = tl.load(weight_ptr + channel)
+    scale = inverse_root(tl.load(var_ptr + pool), eps, ACC) * weight
     bias = tl.load(bias_ptr + channel)
     k, position = tl.arange(0, SEGMENTS)[:, None], tl.arange(0, BLOCK)[None, :]
     for k0 in range(k_begin, k_end, SEGMENTS):
@@ -148,10 +146,10 @@ def apply(
 
 @triton.jit
 def gradient_sums(
-    dy_ptr: Any, x_ptr: Any, mean_ptr: Any, inv_std_ptr: Any, weight_ptr: Any, bias_ptr: Any,
-    sums_ptr: Any, lines: Any, count: Any, size: Any, channels: Any, some: Any, few: Any,
+    dy_ptr, x_ptr, mean_ptr, inv_std_ptr, weight_ptr, bias_ptr,
+    sums_ptr, lines, count, size, channels, some, few,
     KIND: tl.constexpr, SEGMENTS: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Write to sums (2, lines, parts): sums of dz and of dz * x_hat."""
     line, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
     pieces = tl.cdiv(size, few)
@@ -181,11 +179,11 @@ def gradient_sums(
 
 @triton.jit
 def apply_gradient(
-    dy_ptr: Any, x_ptr: Any, mean_ptr: Any, inv_std_ptr: Any, weight_ptr: Any, bias_ptr: Any,
-    slope_ptr: Any, offset_ptr: Any, dx_ptr: Any, lines: Any, count: Any, size: Any,
-    channels: Any, some: Any, few: Any, KIND: tl.constexpr, SEGMENTS: tl.constexpr,
+    dy_ptr, x_ptr, mean_ptr, inv_std_ptr, weight_ptr, bias_ptr,
+    slope_ptr, offset_ptr, dx_ptr, lines, count, size,
+    channels, some, few, KIND: tl.constexpr, SEGMENTS: tl.constexpr,
     BLOCK: tl.constexpr, ACC: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Write dx of a part of a line: inv_std * weight * dz + slope * (x - mean) + offset."""
     line, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
     pieces = tl.cdiv(size, few)
@@ -194,7 +192,7 @@ def apply_gradient(
     pool, channel = line // lines, line % channels
     high, low = halves(tl.load(mean_ptr + pool).to(tl.float64), ACC)
     weight, bias = tl.load(weight_ptr + channel), tl.load(bias_ptr + channel)
-    scale = (tl.load(inv_std_ptr + pool).to(tl.float64) * weight).to(ACC)
+    scale = tl.load(inv_std_ptr + pool).to(ACC) * weight
     slope, offset = tl.load(slope_ptr + pool).to(ACC), tl.load(offset_ptr + pool).to(ACC)
     k, position = tl.arange(0, SEGMENTS)[:, None], tl.arange(0, BLOCK)[None, :]
     for k0 in range(k_begin, k_end, SEGMENTS):

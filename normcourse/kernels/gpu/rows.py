@@ -7,8 +7,6 @@ again. Row r takes weight[r % period].
 
 from __future__ import annotations
 
-from typing import Any
-
 import triton
 import triton.language as tl
 
@@ -16,9 +14,7 @@ from normcourse.kernels.gpu.values import activate, chain, from_sums, halves, in
 
 
 @triton.jit
-def _take(
-    x_ptr: Any, residual_ptr: Any, at: Any, mask: Any, ADDS: tl.constexpr, ACC: tl.constexpr
-) -> Any:
+def _take(x_ptr, residual_ptr, at, mask, ADDS: tl.constexpr, ACC: tl.constexpr):
     """Return x, or x + residual rounded to x's dtype, as ACC."""
     x = tl.load(x_ptr + at, mask=mask, other=0.0)
     if ADDS:
@@ -29,11 +25,11 @@ def _take(
 
 @triton.jit
 def forward(
-    x_ptr: Any, residual_ptr: Any, total_ptr: Any, weight_ptr: Any, bias_ptr: Any, y_ptr: Any,
-    mean_ptr: Any, inv_std_ptr: Any, num_rows: Any, width: Any, period: Any, eps: tl.constexpr,
+    x_ptr, residual_ptr, total_ptr, weight_ptr, bias_ptr, y_ptr,
+    mean_ptr, inv_std_ptr, num_rows, width, period, eps: tl.constexpr,
     CENTERED: tl.constexpr, ADDS: tl.constexpr, KIND: tl.constexpr, ROWS: tl.constexpr,
     BLOCK: tl.constexpr, ACC: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Normalize ROWS rows of at most BLOCK values."""
     row = (tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS))[:, None]
     column = tl.arange(0, BLOCK)[None, :]
@@ -50,12 +46,12 @@ def forward(
         squares = tl.sum(offset * offset, 1, keep_dims=True)
         mean, var = from_sums(total, squares, shift, width)
         high, low = halves(mean, ACC)
-        inv_std = inverse_root(var, eps)
-        x_hat = (x - high - low) * inv_std.to(ACC)
+        inv_std = inverse_root(var, eps, ACC)
+        x_hat = (x - high - low) * inv_std
         tl.store(mean_ptr + row, mean, mask=there)
     else:
-        inv_std = inverse_root(tl.sum(x * x, 1, keep_dims=True) / width, eps)
-        x_hat = x * inv_std.to(ACC)
+        inv_std = inverse_root(tl.sum(x * x, 1, keep_dims=True) / width, eps, ACC)
+        x_hat = x * inv_std
     tl.store(inv_std_ptr + row, inv_std, mask=there)
     own = (row % period) * width + column
     weight = tl.load(weight_ptr + own, mask=mask, other=0.0)
@@ -65,11 +61,11 @@ def forward(
 
 @triton.jit
 def forward_long(
-    x_ptr: Any, residual_ptr: Any, total_ptr: Any, weight_ptr: Any, bias_ptr: Any, y_ptr: Any,
-    mean_ptr: Any, inv_std_ptr: Any, width: Any, period: Any, eps: tl.constexpr,
+    x_ptr, residual_ptr, total_ptr, weight_ptr, bias_ptr, y_ptr,
+    mean_ptr, inv_std_ptr, width, period, eps: tl.constexpr,
     CENTERED: tl.constexpr, ADDS: tl.constexpr, KIND: tl.constexpr, BLOCK: tl.constexpr,
     ACC: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Normalize one row of any length, in blocks; the shift is the mean of the first block."""
     row = tl.program_id(0).to(tl.int64)
     start, own = row * width, (row % period) * width
@@ -97,8 +93,7 @@ def forward_long(
         mean = shift.to(tl.float64)
         var = tl.sum(squares, 0).to(tl.float64) / width
     high, low = halves(mean, ACC)
-    inv_std = inverse_root(var, eps)
-    scale = inv_std.to(ACC)
+    inv_std = inverse_root(var, eps, ACC)
     tl.store(inv_std_ptr + row, inv_std)
     if ADDS:
         tl.debug_barrier()  # what other threads wrote to total is read below
@@ -108,17 +103,17 @@ def forward_long(
         x = tl.load(total_ptr + start + column, mask=mask, other=0.0).to(ACC)
         weight = tl.load(weight_ptr + own + column, mask=mask, other=0.0)
         bias = tl.load(bias_ptr + own + column, mask=mask, other=0.0)
-        z = (x - high - low) * scale * weight + bias
+        z = (x - high - low) * inv_std * weight + bias
         tl.store(y_ptr + start + column, activate(z, KIND), mask=mask)
 
 
 @triton.jit
 def backward(
-    dy_ptr: Any, x_ptr: Any, mean_ptr: Any, inv_std_ptr: Any, weight_ptr: Any, bias_ptr: Any,
-    dtotal_ptr: Any, dx_ptr: Any, sums_ptr: Any, examples: Any, width: Any, period: Any,
+    dy_ptr, x_ptr, mean_ptr, inv_std_ptr, weight_ptr, bias_ptr,
+    dtotal_ptr, dx_ptr, sums_ptr, examples, width, period,
     CENTERED: tl.constexpr, ADDS: tl.constexpr, KIND: tl.constexpr, ROWS: tl.constexpr,
     BLOCK: tl.constexpr, ACC: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Write dx of every so many rows and, to sums (2, parts, period, width), dweight and dbias."""
     part, parts, own = tl.program_id(0), tl.num_programs(0), tl.program_id(1)
     column = tl.arange(0, BLOCK)[None, :]
@@ -158,10 +153,10 @@ def backward(
 
 @triton.jit
 def backward_long(
-    dy_ptr: Any, x_ptr: Any, mean_ptr: Any, inv_std_ptr: Any, weight_ptr: Any, bias_ptr: Any,
-    dtotal_ptr: Any, dx_ptr: Any, width: Any, period: Any, CENTERED: tl.constexpr,
+    dy_ptr, x_ptr, mean_ptr, inv_std_ptr, weight_ptr, bias_ptr,
+    dtotal_ptr, dx_ptr, width, period, CENTERED: tl.constexpr,
     ADDS: tl.constexpr, KIND: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Write dx of one row of any length; the parameters' gradients are :mod:`.columns`' work."""
     row = tl.program_id(0).to(tl.int64)
     start, own = row * width, (row % period) * width

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import triton
 import triton.language as tl
 
@@ -11,7 +9,7 @@ NONE, RELU, SILU, GELU = (tl.constexpr(code) for code in range(4))  # as in acti
 
 
 @triton.jit
-def activate(z: Any, KIND: tl.constexpr) -> Any:
+def activate(z, KIND: tl.constexpr):
     """Return the activation of z."""
     if KIND == RELU:
         z = tl.where(z < 0, 0.0, z)  # a NaN stays one
@@ -23,7 +21,7 @@ def activate(z: Any, KIND: tl.constexpr) -> Any:
 
 
 @triton.jit
-def chain(dy: Any, z: Any, KIND: tl.constexpr) -> Any:
+def chain(dy, z, KIND: tl.constexpr):
     """Return dy times the slope of the activation at z."""
     if KIND == RELU:
         dy = tl.where(z > 0, dy, 0.0)
@@ -37,21 +35,21 @@ def chain(dy: Any, z: Any, KIND: tl.constexpr) -> Any:
 
 
 @triton.jit
-def inverse_root(var: Any, eps: tl.constexpr) -> Any:
-    """Return 1 / sqrt(var + eps) in float64, and 0 where that sum is 0."""
-    total = var.to(tl.float64) + eps
+def inverse_root(var, eps: tl.constexpr, ACC: tl.constexpr):
+    """Return 1 / sqrt(var + eps), and 0 where that sum is 0."""
+    total = var.to(ACC) + eps
     return tl.where(total == 0, 0.0, 1.0 / tl.sqrt(tl.where(total == 0, 1.0, total)))
 
 
 @triton.jit
-def halves(mean: Any, ACC: tl.constexpr) -> Any:
+def halves(mean, ACC: tl.constexpr):
     """Return a float64 mean as the sum of two numbers of the dtype ACC."""
     high = mean.to(ACC)
     return high, (mean - high.to(tl.float64)).to(ACC)
 
 
 @triton.jit
-def from_sums(total: Any, squares: Any, shift: Any, count: Any) -> Any:
+def from_sums(total, squares, shift, count):
     """Return the float64 mean and the variance from sums of x - shift and of its square.
 
     The shift lies near the mean, so that the difference loses no digits that matter.

@@ -1,13 +1,14 @@
-"""The GPU kernels, run step by step by Triton's interpreter; test_gpu.py starts it.
+"""The GPU kernels beside torch in float64; test_gpu.py starts this in a process of its own.
 
-Needs TRITON_INTERPRET=1 from the first import of Triton on, so it has a process of its own. Every
-kernel meets the float64 reference of torch, whole and cut in parts, in sizes that are multiples of
-nothing.
+With TRITON_INTERPRET=1, from the first import of Triton on, its interpreter runs every kernel step
+by step on the CPU; otherwise they run where CUDA is. Sizes are multiples of nothing; every kernel
+runs whole and cut in parts.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from normcourse import kernels, modules
 from normcourse.kernels import autograd
 from normcourse.kernels.gpu import engine, plans
 
+DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 # Of the largest value. Half precision rounds the result, and what reaches it, to 11 and 8 bits.
 TOLERANCE = {
     torch.float64: 1e-11,
@@ -33,24 +35,32 @@ ACTIVATIONS = {None: lambda z: z, "relu": torch.relu, "silu": F.silu, "gelu": F.
 
 @pytest.fixture(autouse=True)
 def on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the kernels of the GPU take the tensors of the CPU."""
+    """Let the kernels of the GPU take all tensors, in the interpreter those of the CPU."""
     monkeypatch.setattr(autograd, "engine_for", lambda x: engine)
+    torch.set_default_device(DEVICE)
+
+
+@pytest.fixture
+def cut_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make tiles so small that rows and pools are walked in parts."""
+    monkeypatch.setattr(plans, "LONGEST", 8)
+    monkeypatch.setattr(plans, "TILE", 16)
+    monkeypatch.setattr(plans, "RESIDENT", 1)
 
 
 @pytest.fixture(params=["whole", "cut"])
-def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Once in tiles that hold a row or a pool, once so small that all are walked in parts."""
+def cut(request: pytest.FixtureRequest) -> str:
+    """Once in tiles that hold a row or a pool, once in parts."""
     if request.param == "cut":
-        monkeypatch.setattr(plans, "LONGEST", 4)
-        monkeypatch.setattr(plans, "TILE", 8)
-        monkeypatch.setattr(plans, "RESIDENT", 1)
+        request.getfixturevalue("cut_up")
     return request.param
 
 
 def draw(*shape: int, seed: int, dtype: torch.dtype = torch.float64, mean: float = 0.6) -> Tensor:
     """Return values whose mean is not 0 and whose spread is not 1."""
-    generator = torch.Generator().manual_seed(seed)
-    return (1.7 * torch.randn(*shape, generator=generator, dtype=torch.float64) + mean).to(dtype)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    drawn = torch.randn(*shape, generator=generator, dtype=torch.float64, device="cpu")
+    return (1.7 * drawn + mean).to(DEVICE, dtype)
 
 
 def _given(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,12 +82,9 @@ class Norm:
 
     def arguments(self, dtype: torch.dtype, mean: float = 0.6) -> list[Tensor]:
         """Return x and the parameters, wanting gradients."""
-        shapes = self.shape, *self.parameters
-        means = mean, *(0.6 for _ in self.parameters)
-        drawn = (
-            draw(*s, seed=i, dtype=dtype, mean=m) for i, (s, m) in enumerate(zip(shapes, means))
-        )
-        return [one.requires_grad_() for one in drawn]
+        x = draw(*self.shape, seed=1, dtype=dtype, mean=mean)
+        rest = (draw(*s, seed=2 + i, dtype=dtype) for i, s in enumerate(self.parameters))
+        return [one.requires_grad_() for one in (x, *rest)]
 
     def fused(self, x: Tensor, *parameters: Tensor, **options: Any) -> Tensor:
         """Return the result of the kernel."""
@@ -101,21 +108,21 @@ class Norm:
 
 
 ROWS = [
-    Norm("layer_norm", (3, 5, 37), ((37,), (37,))),
+    Norm("layer_norm", (2, 3, 37), ((37,), (37,))),
     Norm("layer_norm", (2, 3, 3, 5), ((3, 5), (3, 5))),
     Norm("layer_norm", (6,), ((6,), (6,))),
-    Norm("rms_norm", (11, 37), ((37,),)),
+    Norm("rms_norm", (5, 37), ((37,),)),
     Norm("group_norm", (5, 6, 3, 1), ((6,), (6,)), {"groups": 2}),
     Norm("group_norm", (3, 6), ((6,), (6,)), {"groups": 3}),
 ]
 POOLS = [
-    Norm("group_norm", (3, 6, 3, 7), ((6,), (6,)), {"groups": 3}),
+    Norm("group_norm", (2, 6, 3, 7), ((6,), (6,)), {"groups": 3}),
     Norm("group_norm", (2, 7, 19), ((7,), (7,)), {"groups": 1}),
     Norm("batch_norm", (5, 3, 3, 7), ((3,), (3,))),
     Norm("batch_norm", (1, 3, 5), ((3,), (3,))),
-    Norm("batch_norm", (43, 7), ((7,), (7,))),
-    Norm("inference", (5, 6, 3, 7), ((6,), (6,))),
-    Norm("inference", (43, 7), ((7,), (7,))),
+    Norm("batch_norm", (29, 7), ((7,), (7,))),
+    Norm("inference", (3, 5, 3, 7), ((5,), (5,))),
+    Norm("inference", (29, 7), ((7,), (7,))),
 ]
 NORMS = ROWS + POOLS
 EVERY = pytest.mark.parametrize("norm", NORMS, ids=str)
@@ -130,7 +137,11 @@ def assert_close(actual: Tensor, expected: Tensor, dtype: torch.dtype, scale: fl
 
 
 def assert_same(
-    norm: Norm, dtype: torch.dtype, activation: str | None = None, mean: float = 0.6
+    norm: Norm,
+    dtype: torch.dtype,
+    activation: str | None = None,
+    mean: float = 0.6,
+    scale: float = 1.0,
 ) -> None:
     """Compare values and gradients with torch in float64."""
     mine = norm.arguments(dtype, mean)
@@ -144,26 +155,36 @@ def assert_same(
     expected.backward(dy.double())
     for one, other in zip(mine, theirs, strict=True):
         assert one.grad.dtype == dtype
-        assert_close(one.grad, other.grad, dtype, scale=2 if activation else 1)
+        assert_close(one.grad, other.grad, dtype, scale)
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
 @EVERY
-def test_values_and_gradients(norm: Norm, dtype: torch.dtype, cut: str) -> None:
+def test_values_and_gradients(norm: Norm, dtype: torch.dtype) -> None:
     assert_same(norm, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@EVERY
+def test_values_and_gradients_in_parts(norm: Norm, dtype: torch.dtype, cut_up: None) -> None:
+    assert_same(norm, dtype, activation="gelu", scale=2)
 
 
 @pytest.mark.parametrize("norm", SUBTRACTING, ids=str)
 @pytest.mark.parametrize("mean", [1e4, -3e5])
 def test_big_means_keep_their_digits(norm: Norm, mean: float, cut: str) -> None:
-    """float32 data far from 0: what is lost is lost in the data, not in the kernel."""
-    assert_same(norm, torch.float32, mean=mean)
+    """float32 data far from 0: what is lost is lost in the data, not in the kernel.
+
+    Twice the tolerance: neighbours that far out are 0.03 apart, and 1 / std magnifies what rounding
+    leaves of a gradient that is nearly 0.
+    """
+    assert_same(norm, torch.float32, mean=mean, scale=2)
 
 
 @pytest.mark.parametrize("activation", ["relu", "silu", "gelu"])
 @EVERY
-def test_activations(norm: Norm, activation: str, cut: str) -> None:
-    assert_same(norm, torch.float32, activation)
+def test_activations(norm: Norm, activation: str) -> None:
+    assert_same(norm, torch.float32, activation, scale=2)
 
 
 ADDING = {
@@ -184,7 +205,7 @@ def test_residual_add(
     dtype: torch.dtype,
     cut: str,
 ) -> None:
-    shapes = [(3, 5, 37), (3, 5, 37), *[(37,)] * count]
+    shapes = [(5, 37), (5, 37), *[(37,)] * count]
     mine = [draw(*s, seed=i, dtype=dtype).requires_grad_() for i, s in enumerate(shapes)]
     theirs = [one.detach().double().requires_grad_() for one in mine]
     outputs = fused(*mine[:2], (37,), *mine[2:], eps=1e-5)
@@ -192,7 +213,7 @@ def test_residual_add(
     if dtype.itemsize == 2:  # the sum is rounded before it is normalized, as torch would
         total = total + (total.to(dtype).double() - total).detach()
     expected = norm(total, (37,), *theirs[2:], eps=1e-5), total
-    upstream = draw(3, 5, 37, seed=30).to(dtype)
+    upstream = draw(5, 37, seed=30).to(dtype)
     kept = [i for i, use in enumerate(uses) if use]
     for y, reference in zip(outputs, expected, strict=True):
         assert_close(y, reference, dtype)
@@ -220,10 +241,10 @@ def test_second_gradients_of_half_precision(norm: Norm) -> None:
 
 
 def test_an_outlier_in_front_does_not_spoil_the_variance(cut: str) -> None:
-    x = draw(1, 400, seed=1, dtype=torch.float32)
+    x = draw(1, 143, seed=1, dtype=torch.float32)
     x[0, 0] = 1e7
-    expected = F.layer_norm(x.double(), (400,))
-    assert_close(kernels.layer_norm(x, (400,)), expected, torch.float32)
+    expected = F.layer_norm(x.double(), (143,))
+    assert_close(kernels.layer_norm(x, (143,)), expected, torch.float32)
     assert_close(kernels.batch_norm(x.T)[0], expected.T, torch.float32)
     assert_close(kernels.group_norm(x[None], 1)[0], expected, torch.float32)
 
@@ -275,7 +296,7 @@ def test_the_moments_of_the_batch_come_along(cut: str) -> None:
     torch.testing.assert_close(var, expected, rtol=1e-6, atol=0)
 
 
-def test_inputs_are_not_changed(cut: str) -> None:
+def test_inputs_are_not_changed() -> None:
     for norm in NORMS:
         arguments = norm.arguments(torch.float32)
         before = [one.clone() for one in arguments]
@@ -284,10 +305,10 @@ def test_inputs_are_not_changed(cut: str) -> None:
 
 
 LAYERS = {
-    "BatchNorm": (lambda **k: modules.BatchNorm(6, **k), (5, 6, 7, 3)),
+    "BatchNorm": (lambda **k: modules.BatchNorm(6, **k), (2, 6, 7, 3)),
     "LayerNorm": (lambda **k: modules.LayerNorm((3, 7), **k), (5, 3, 7)),
     "RMSNorm": (lambda **k: modules.RMSNorm(7, **k), (5, 3, 7)),
-    "GroupNorm": (lambda **k: modules.GroupNorm(3, 6, **k), (5, 6, 7, 3)),
+    "GroupNorm": (lambda **k: modules.GroupNorm(3, 6, **k), (2, 6, 7, 3)),
 }
 
 
