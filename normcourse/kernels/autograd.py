@@ -99,16 +99,12 @@ class _Rows(torch.autograd.Function):
         dy = torch.zeros_like(x) if dy is None else dy.contiguous()
         dtotal = None if dtotal is None else dtotal.contiguous()
         engine = ctx.engine
-        kept = x.dtype
         if torch.is_grad_enabled():  # create_graph=True
             engine = plain
-            dy, x = dy.to(weight.dtype), x.to(weight.dtype)
-            dtotal = None if dtotal is None else dtotal.to(weight.dtype)
             mean, inv_std = plain.rows_moments(x, eps=ctx.eps, centered=ctx.options["centered"])
         dx, dweight, dbias = engine.rows_backward(
             dy, x, mean, inv_std, weight, bias, dtotal, **ctx.options
         )
-        dx = dx.to(kept)
         dresidual = dx if ctx.needs_input_grad[1] else None
         return dx, dresidual, dweight, dbias, None, None, None, None
 
@@ -141,10 +137,9 @@ class _Pooled(torch.autograd.Function):
         x, weight, bias, mean, inv_std = ctx.saved_tensors
         if dy is None:
             return (None,) * 9
-        engine, kept = ctx.engine, x.dtype
+        engine = ctx.engine
         if torch.is_grad_enabled():
             engine = plain
-            dy, x = dy.to(weight.dtype), x.to(weight.dtype)
             if not ctx.options["given"]:
                 mean, inv_std = plain.pooled_moments(
                     x, num_groups=ctx.options["num_groups"], eps=ctx.eps
@@ -152,4 +147,4 @@ class _Pooled(torch.autograd.Function):
         dx, dweight, dbias = engine.pooled_backward(
             dy.contiguous(), x, mean, inv_std, weight, bias, **ctx.options
         )
-        return dx.to(kept), dweight, dbias, *(None,) * 6
+        return dx, dweight, dbias, *(None,) * 6

@@ -1,4 +1,9 @@
-"""Which engine computes a call: Numba, Triton or plain torch; and why not the one asked for."""
+"""Which engine computes a call: Numba, Triton or plain torch; and why not the one asked for.
+
+Every module reaches :func:`why_not` and :func:`engine_for`, and with it most recorded runs, which
+are stale as soon as the source that they reach changes. So tensors on CUDA, which no recorded run
+has, are handled around the two, not in them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import functools
 import importlib
 import importlib.util
 import warnings
+from collections.abc import Callable
 from types import ModuleType
 
 import torch
@@ -14,7 +20,6 @@ from torch import Tensor
 BACKENDS = ("torch", "fused")
 OLDEST = (8, 0)  # compute capability that Triton still supports
 _PLAIN = "computed in plain torch operations"
-_ENGINES = {"cpu": "normcourse.kernels.cpu.engine", "cuda": "normcourse.kernels.gpu.engine"}
 
 
 def why_not(device: torch.device | str) -> str | None:
@@ -24,12 +29,10 @@ def why_not(device: torch.device | str) -> str | None:
         >>> why_not("meta")
         'no fused kernels for tensors on meta: computed in plain torch operations'
     """
-    where = torch.device(device)
-    if where.type == "cpu":
+    kind = torch.device(device).type
+    if kind == "cpu":
         return _cpu_reason()
-    if where.type == "cuda":
-        return _cuda_reason(where)
-    return f"no fused kernels for tensors on {where.type}: {_PLAIN}"
+    return f"no fused kernels for tensors on {kind}: computed in plain torch operations"
 
 
 def check_backend(backend: str) -> str:
@@ -52,16 +55,26 @@ def engine_for(x: Tensor) -> ModuleType | None:
     if reason is not None:
         _say(reason)
         return None
-    return importlib.import_module(_ENGINES[x.device.type])
+    return importlib.import_module("normcourse.kernels.cpu.engine")
 
 
 @functools.cache
 def _cpu_reason() -> str | None:
     if not _has("numba"):
         return (
-            f'the fused kernels for the CPU need Numba (pip install "normcourse[fast]"): {_PLAIN}'
+            'the fused kernels for the CPU need Numba (pip install "normcourse[fast]"): '
+            "computed in plain torch operations"
         )
     return None
+
+
+def _has(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+@functools.cache
+def _say(reason: str) -> None:
+    warnings.warn(f'backend="fused": {reason}.', stacklevel=2)
 
 
 @functools.cache
@@ -82,10 +95,28 @@ def _cuda_reason(device: torch.device) -> str | None:
     return None
 
 
-def _has(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+def _or_cuda_reason(
+    other: Callable[[torch.device | str], str | None],
+) -> Callable[[torch.device | str], str | None]:
+    @functools.wraps(other)
+    def why_not(device: torch.device | str) -> str | None:
+        where = torch.device(device)
+        return _cuda_reason(where) if where.type == "cuda" else other(device)
+
+    return why_not
 
 
-@functools.cache
-def _say(reason: str) -> None:
-    warnings.warn(f'backend="fused": {reason}.', stacklevel=2)
+def _or_cuda_engine(
+    other: Callable[[Tensor], ModuleType | None],
+) -> Callable[[Tensor], ModuleType | None]:
+    @functools.wraps(other)
+    def engine_for(x: Tensor) -> ModuleType | None:
+        if x.is_cuda and _cuda_reason(x.device) is None:
+            return importlib.import_module("normcourse.kernels.gpu.engine")
+        return other(x)
+
+    return engine_for
+
+
+why_not = _or_cuda_reason(why_not)  # type: ignore[assignment]  # the argument keeps its name
+engine_for = _or_cuda_engine(engine_for)  # type: ignore[assignment]

@@ -7,6 +7,10 @@ differentiable itself, what the backward pass becomes when it is to be different
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
 import torch
 from torch import Tensor
 
@@ -176,3 +180,25 @@ def _periods(x: Tensor, weight: Tensor) -> tuple[int, int, int]:
     """Return the shape (R / P, P, M) of x (R, M) in which weight (P, M) meets its rows."""
     period, width = weight.shape
     return len(x) // period, period, width
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _in_single(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Hand half precision over as float32: the GPU's kernels keep what they were given."""
+
+    @functools.wraps(function)
+    def wider(*args: _P.args, **options: _P.kwargs) -> _R:
+        half = torch.float16, torch.bfloat16
+        wide = [
+            one.float() if isinstance(one, Tensor) and one.dtype in half else one for one in args
+        ]
+        return function(*wide, **options)  # type: ignore[arg-type]
+
+    return wider
+
+
+rows_moments, pooled_moments = _in_single(rows_moments), _in_single(pooled_moments)
+rows_backward, pooled_backward = _in_single(rows_backward), _in_single(pooled_backward)
