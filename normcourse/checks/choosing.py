@@ -1,4 +1,4 @@
-"""Chapter 15: which normalization, where."""
+"""Chapter 15: which normalization, where. The rules themselves are data: :mod:`guide`."""
 
 from __future__ import annotations
 
@@ -8,87 +8,16 @@ from typing import Any
 import numpy as np
 
 from normcourse.checks.exercise import Case, Exercise, Mismatch, Mistake, Outputs
+from normcourse.checks.guide import CALM, METHODS, SITUATIONS, Situation, objections, rank
 
 _NOTEBOOK = "15_choosing"
 _GUIDE = "A guide in seven questions"
 _RULES = "Rules of thumb, and where they fail"
 
-METHODS = ("batch", "group", "layer", "rms", "instance")
-_SMALL_BATCH = 8
-_CALM = {
-    "data": "images",
-    "batch": 64,
-    "padded": False,
-    "causal": False,
-    "shift": False,
-    "contrast": "neutral",
-    "free": False,
-}
-
-Situation = dict[str, Any]
-
 
 def situation(**differs: Any) -> Situation:
     """Return a situation that says only what is not calm: images, 64 per batch, no difficulty."""
-    return {**_CALM, **differs}
-
-
-# ---------------------------------------------------------------- what speaks against a method
-
-
-def objections(s: Situation) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """Yield what a situation forbids: which question, the methods it rules out, and why."""
-    all_but_batch, all_but_instance = METHODS[1:], METHODS[:-1]
-    if s["free"]:
-        yield (
-            "free",
-            all_but_batch,
-            "it computes its statistics from each input; only BatchNorm's fixed ones can be folded "
-            "into the layer before and cost nothing",
-        )
-    if s["contrast"] == "label":
-        yield (
-            "contrast",
-            all_but_batch,
-            "its statistics come from the one image, so an image and its brighter copy look the "
-            "same to it, and here contrast tells the classes apart",
-        )
-    if s["contrast"] == "nuisance":
-        yield (
-            "contrast",
-            all_but_instance,
-            "it does not standardize each channel of each image, so contrast and colour cast stay",
-        )
-    if s["contrast"] == "neutral" or s["data"] != "images":
-        yield ("data", ("instance",), _against_instance(s["data"]))
-    if s["batch"] < _SMALL_BATCH:
-        count = s["batch"]
-        holds = "1 example" if count == 1 else f"{count} examples"
-        yield ("batch", ("batch",), f"a batch of {holds} is too small for its statistics")
-    if s["shift"]:
-        yield (
-            "shift",
-            ("batch",),
-            "its running statistics describe the training data, and these inputs come from "
-            "elsewhere",
-        )
-    if s["data"] == "tokens" and s["padded"]:
-        yield ("padded", ("batch", "group"), "its statistics pool the padding with the real tokens")
-    if s["data"] == "tokens" and s["causal"]:
-        yield (
-            "causal",
-            ("batch", "group"),
-            "its statistics pool all positions in training, so each one sees what comes later",
-        )
-
-
-def _against_instance(data: str) -> str:
-    return {
-        "images": "it throws away the contrast of each channel, which a task may need; nothing "
-        "here asks for that",
-        "tokens": "it pools each feature over the whole sequence, past and future",
-        "table": "a feature of one row is one value: its own mean, and every output is the same",
-    }[data]
+    return {**CALM, **differs}
 
 
 def _reasons_against(s: Situation, *, without: tuple[str, ...] = ()) -> dict[str, str]:
@@ -99,20 +28,20 @@ def _reasons_against(s: Situation, *, without: tuple[str, ...] = ()) -> dict[str
         without: questions that are not asked.
     """
     found: dict[str, str] = {}
-    for question, methods, reason in objections(s):
-        for method in methods if question not in without else ():
-            found.setdefault(method, reason)
+    for rule in objections(s, without=without):
+        for method in rule.against:
+            found.setdefault(method, rule.words(s))
     return found
 
 
 def right_methods(s: Situation) -> list[str]:
-    """Return the methods that nothing speaks against.
+    """Return the methods that nothing speaks against, in the order of the guide.
 
     Example:
         >>> right_methods(situation(batch=2))
         ['group', 'layer', 'rms']
     """
-    return [method for method in METHODS if method not in _reasons_against(s)]
+    return [one.method for one in rank(s) if one.works]
 
 
 # ---------------------------------------------------------------- choose_norm
@@ -154,25 +83,7 @@ def _variant(
 
 
 def _cases(rng: np.random.Generator) -> Iterator[Case]:
-    table = {
-        "photographs, 128 per device": situation(batch=128),
-        "an object detector, 2 large images per device": situation(batch=2),
-        "a classifier that runs on a phone: the norm must cost nothing": situation(free=True),
-        "pictures redrawn in another style": situation(batch=4, contrast="nuisance"),
-        "materials told apart by contrast alone": situation(batch=32, contrast="label"),
-        "a classifier for cameras that it has never seen": situation(shift=True),
-        "sentences of different lengths, padded": situation(data="tokens", padded=True),
-        "a language model": situation(data="tokens", batch=16, causal=True),
-        "a language model, 512 sequences per device": situation(
-            data="tokens", batch=512, causal=True
-        ),
-        "a net on a table, 256 rows per batch": situation(data="table", batch=256),
-        "a net on a table that learns row by row": situation(data="table", batch=1),
-        "a table from a hospital that was not in the training data": situation(
-            data="table", shift=True
-        ),
-    }
-    for name, row in table.items():
+    for name, row in SITUATIONS.items():
         yield Case(name, {"situation": row})
     for number in range(1, 7):
         yield Case(f"a situation drawn at random, number {number}", {"situation": _drawn(rng)})

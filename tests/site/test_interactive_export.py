@@ -124,7 +124,8 @@ def test_the_guide_repeats_the_judge_for_every_situation() -> None:
             for digit in data["verdicts"][place]
             for method in data["objections"][data["digits"].index(digit)]["against"]
         }
-        works = [method["key"] for method in data["methods"] if method["key"] not in ruled]
+        order = data["orders"][situation["data"]]
+        works = [method for method in order if method not in ruled]
         assert works == choosing.right_methods(situation)
 
 

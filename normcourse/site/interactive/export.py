@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from normcourse import norms
-from normcourse.checks import choosing
+from normcourse.checks import choosing, guide
 from normcourse.norms import METHODS, core
 
 __all__ = ["EXPORTS", "export", "files", "main"]
@@ -224,17 +224,13 @@ def _choose() -> Data:
     for values in itertools.product(*fields.values()):
         situation = dict(zip(fields, values, strict=True))
         raised = []
-        for objection in choosing.objections(situation):
+        for rule in guide.objections(situation):
+            objection = (rule.question, rule.against, rule.words(situation))
             if objection not in objections:
                 objections.append(objection)
             raised.append(objections.index(objection))
         verdicts.append("".join(_DIGITS[number] for number in raised))
-    exercise = next(one for one in choosing.EXERCISES if one.id == "choose_norm")
-    cases = {
-        case.name: case.inputs["situation"]
-        for case in exercise.cases(np.random.default_rng(0))
-        if "random" not in case.name and case.inputs["situation"]["batch"] in _BATCHES
-    }
+    cases = {name: row for name, row in guide.SITUATIONS.items() if row["batch"] in _BATCHES}
     right = {name: choosing.right_methods(situation) for name, situation in cases.items()}
     return {
         "fields": fields,
@@ -244,8 +240,12 @@ def _choose() -> Data:
                 "title": METHODS[_TITLES[key]].title,
                 "pooled": METHODS[_TITLES[key]].pooled,
             }
-            for key in choosing.METHODS
+            for key in guide.METHODS
         ],
+        "orders": {
+            data: {method: place.reason for method, place in order.items()}
+            for data, order in guide.ORDERS.items()
+        },
         "objections": [
             {"question": question, "against": methods, "reason": reason}
             for question, methods, reason in objections

@@ -12,12 +12,13 @@ export function placeOf(fields, situation) {
   return Object.entries(fields).reduce((at, [name, values]) => at * values.length + values.indexOf(situation[name]), 0);
 }
 
-/** For each method, in order of rank: does it work, and what speaks against it. */
+/** For each method, in order of rank: does it work, what speaks for it and what against it. */
 export function verdicts(data, situation) {
   const raised = [...data.verdicts[placeOf(data.fields, situation)]].map((digit) => data.objections[data.digits.indexOf(digit)]);
-  const judged = data.methods.map((method) => {
+  const judged = Object.entries(data.orders[situation.data]).map(([key, why]) => {
+    const method = data.methods.find((one) => one.key === key);
     const reasons = raised.filter(({ against }) => against.includes(method.key)).map(({ reason }) => reason);
-    return { ...method, reasons, works: !reasons.length };
+    return { ...method, why, reasons, works: !reasons.length };
   });
   return [...judged.filter(({ works }) => works), ...judged.filter(({ works }) => !works)];
 }
@@ -85,12 +86,12 @@ mount("choose", (root, data) => {
     for (const line of [padded, causal]) line.input.disabled = situation.data !== "tokens";
     const judged = verdicts(data, situation);
     const before = new Map(judged.map(({ key }) => [key, items.get(key).item.getBoundingClientRect().top]));
-    for (const { key, works, reasons } of judged) {
+    for (const { key, why, works, reasons } of judged) {
       const entry = items.get(key);
       entry.item.classList.toggle("nci-out", !works);
       entry.sign.textContent = works ? "✓" : "✗";
       entry.word.textContent = works ? "nothing speaks against it" : "does not work here";
-      entry.reasons.replaceChildren(...reasons.map((reason) => html("li", {}, reason)));
+      entry.reasons.replaceChildren(...(works ? [why] : reasons).map((reason) => html("li", {}, reason)));
       list.append(entry.item);
     }
     if (!calm()) judged.forEach(({ key }) => slide(items.get(key).item, before.get(key)));
