@@ -1,8 +1,9 @@
 """The variance of the same values, computed in several ways, each in the values' own dtype.
 
 Values lie around a mean between 1 and 2 with a standard deviation that is the mean over ``ratio``,
-so that nothing overflows and nothing is lost but digits. Every method adds in the dtype of the
-values, in NumPy's own order. The exact variance of the rounded values comes from fractions.
+so that nothing overflows and nothing is lost but digits. Every method computes in the dtype of the
+values, with NumPy's own sums; those of float16 run in float32 inside and are rounded once. The
+exact variance of the rounded values comes from fractions.
 
 Source: Chan, Golub & LeVeque, "Algorithms for Computing the Sample Variance", 1983.
 """

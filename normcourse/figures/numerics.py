@@ -34,7 +34,7 @@ DTYPES: dict[str, tuple[str, float]] = {  # dtype -> marker, half a step at 1
 @figure(
     alt=(
         "Computed variance over true variance for rows of values, against mean over standard "
-        "deviation. Up to 300 all are 1; at 10,000 they scatter from −10 to 10."
+        "deviation. Up to 1,000 all lie near 1; at 10,000 they are 0, about −10 or 10."
     )
 )
 def computed_over_true(found: Mapping[float, ArrayLike]) -> CourseFigure:
@@ -67,10 +67,10 @@ def computed_over_true(found: Mapping[float, ArrayLike]) -> CourseFigure:
 @figure(
     alt=(
         "A parabola of squared distances from the mean, and what is left of it after squaring near "
-        "{mean:,.0f} in float32: dots on slanted lines, up to {off:.0f} away."
+        "{mean:,.0f} in float32: dots scattered up to {off:.0f} away."
     )
 )
-def squares_on_the_grid(mean: float, off: float, points: int = 121) -> CourseFigure:
+def squares_on_the_grid(mean: float, off: float, points: int = 137) -> CourseFigure:
     """Draw d^2 as it is, and as it comes out of the float32 square of mean + d.
 
     Args:
@@ -85,11 +85,11 @@ def squares_on_the_grid(mean: float, off: float, points: int = 121) -> CourseFig
     ax = fig.subplots()
     ax.plot(d, kept, "o", color=RED, markersize=3)
     ax.plot(d, d**2, color=INK)
-    ax.text(0, 6.2, "what float32 keeps", color=RED, ha="center", va="bottom")
+    ax.text(0, 9.5, "squared in float32", color=RED, ha="center", va="bottom")
     ax.annotate("$d^2$", (3.0, 9.0), xytext=(6, 0), textcoords="offset points", va="center")
     ax.set_ylim(-1.4 * off, 9 + 1.2 * off)
     ax.set_xlabel("d, distance from the mean")
-    ax.set_ylabel("square, less mean² + 2·mean·d", fontsize=10)
+    ax.set_ylabel("what is left of d²")
     return fig
 
 
@@ -118,17 +118,17 @@ def cancelled_digits(full: Rows, live: Rows | None = None) -> CourseFigure:
         ax.annotate(
             dtype,
             (curve.x[0], curve.median[0]),
-            xytext=(4, 9),
+            xytext=(14, -4),
             textcoords="offset points",
             ha="left",
-            va="bottom",
+            va="center",
         )
         draw_live(ax, live, "ratio", "error", dtype=dtype, method="one pass")
     ax.axhline(1, color=OTHER, linestyle="--", linewidth=1)
     _error_axes(ax, full)
     where = ax.get_yaxis_transform()
     words = "no digit is right"
-    ax.text(0.02, 1.6, words, color=OTHER, ha="left", va="bottom", fontsize=10, transform=where)
+    ax.text(0.7, 1.6, words, color=OTHER, ha="center", va="bottom", fontsize=10, transform=where)
     return fig
 
 
@@ -194,23 +194,15 @@ def spread_after_eps(
     ax = fig.subplots()
     x = np.asarray(sizes)
     for eps, color, marker in zip(wide, (BLUE, RED, GREEN), ("s", "^", "D"), strict=False):
-        y, z = np.asarray(wide[eps]), np.asarray(half[eps])
-        ax.plot(x, y, color=color)
-        ax.plot(x, z, marker, color=color, markersize=5, markerfacecolor="white")
-        at = int(np.abs(y - 0.3).argmin())
-        ax.annotate(
-            f"eps = {eps:g}",
-            (x[at], y[at]),
-            xytext=(9, -12),
-            textcoords="offset points",
-            color=color,
-            fontsize=10.5,
-        )
+        ax.plot(x, np.asarray(wide[eps]), color=color)
+        look: dict[str, Any] = {"color": color, "markersize": 5, "markerfacecolor": "white"}
+        ax.plot(x, np.asarray(half[eps]), marker, label=f"eps = {eps:g}", **look)
     ax.set_xscale("log")
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_ylim(-0.05, 1.12)
     ax.set_xlabel("standard deviation of the input")
     ax.set_ylabel("of the output")
+    ax.legend(loc="center right", fontsize=10.5)
     return fig
 
 
@@ -368,45 +360,37 @@ def share_by_net(full: Rows, nets: Sequence[tuple[str, int, str]]) -> CourseFigu
         "float16 are lost where they overflow; float32 statistics stay at rounding."
     )
 )
-def norm_in_half(full: Rows, width: int) -> CourseFigure:
-    """Draw the error of layer norm of half-precision inputs, for three ways to sum.
+def norm_in_half(sizes: ArrayLike, errors: Mapping[str, Mapping[str, ArrayLike]]) -> CourseFigure:
+    """Draw the error of layer norm of half-precision inputs, by how its sums are taken.
 
     Args:
-        full: rows with ``type``, ``norm``, ``width``, ``spread``, ``mean``, ``way``, ``error``.
-        width: of the inputs.
+        sizes: standard deviations of the input, shape (K,).
+        errors: dtype -> way to sum -> errors in units of rounding, shape (K,); infinite where no
+            number came out.
     """
     fig = card(3.1)
-    types = full.distinct("type")
-    axes = np.atleast_1d(fig.subplots(1, len(types), sharey=True))
-    looks = {
-        "one by one": ("sums one by one", RED, "^", "--"),
-        "half": ("sums by pairs", METHOD_COLORS["rms_norm"], "P", "-."),
-        "wide": ("float32 statistics", BLUE, "s", "-"),
-    }
-    chosen = full.where(norm="layer", width=width, mean=0.0)
-    for ax, word in zip(axes, types, strict=True):
-        for way, (label, color, marker, line) in looks.items():
-            curve = chosen.curve("spread", "error", type=word, way=way)
-            keep = np.isfinite(curve.median)
+    axes = np.atleast_1d(fig.subplots(1, len(errors), sharey=True))
+    x = np.asarray(sizes)
+    for ax, (word, ways) in zip(axes, errors.items(), strict=True):
+        looks = zip(ways.items(), (RED, BLUE), ("^", "s"), strict=True)
+        for (label, found), color, marker in looks:
+            y = np.asarray(found)
+            kept = np.isfinite(y)
             ax.plot(
-                curve.x[keep],
-                curve.median[keep],
-                color=color,
-                marker=marker,
-                linestyle=line,
-                label=label,
+                x, np.where(kept, y, np.nan), color=color, marker=marker, markersize=5, label=label
             )
-            lost = curve.x[~keep & (curve.x > 0.5)]
-            ax.plot(lost, np.full(len(lost), 3000.0), "x", color=color, markersize=7)
+            ax.plot(x[~kept], np.full((~kept).sum(), 12.0), "x", color=color, markersize=6)
+        ax.axhline(9, color=FAINT, linewidth=0.8)
         ax.set_xscale("log")
         ax.set_yscale("log")
-        ax.set_ylim(0.7, 6000)
+        ax.set_ylim(0.8, 16)
+        ax.set_yticks([1, 2, 5, 12], ["1", "2", "5", "lost"])
         ax.xaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_minor_locator(NullLocator())
         ax.text(0.5, 1.03, word, ha="center", va="bottom", transform=ax.transAxes)
-    axes[0].set_ylabel("error, in units of rounding")
+    axes[0].set_ylabel("error, in roundings")
     fig.supxlabel("standard deviation of the input", fontsize=11)
     fig.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9.5
+        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9.5
     )
     return fig

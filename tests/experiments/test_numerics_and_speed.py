@@ -232,6 +232,16 @@ class TestRecords:
                     "grows_with_the_square": "supported",
                 },
             ),
+            (
+                share.EXPERIMENT,
+                {
+                    "cheap": "mixed",
+                    "falls_with_width": "supported",
+                    "folding_is_free": "mixed",
+                    "rms_is_faster": "mixed",
+                    "memory_bound": "supported",
+                },
+            ),
         ],
         ids=lambda value: value.name if isinstance(value, Experiment) else "",
     )

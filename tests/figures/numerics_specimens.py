@@ -50,22 +50,6 @@ SHARES = _made_up(
         for name, copies in (("copy", 1.0), ("layer norm, torch", 1.2), ("matrix product", 9.0))
     ]
 )
-HALF = _made_up(
-    [
-        {
-            "type": word,
-            "norm": "layer",
-            "width": 64,
-            "spread": size,
-            "mean": 0.0,
-            "way": way,
-            "error": float("inf") if way == "half" and size > 1 and word == "float16" else 1.0,
-        }
-        for word in ("float16", "bfloat16")
-        for size in (0.1, 1.0, 64.0)
-        for way in ("wide", "half", "one by one")
-    ]
-)
 SIZES = np.geomspace(1e-4, 10, 11)
 
 EXAMPLES: dict[str, Callable[[], figures.CourseFigure]] = {
@@ -77,7 +61,13 @@ EXAMPLES: dict[str, Callable[[], figures.CourseFigure]] = {
         {10.0: np.ones(8), 1e4: np.linspace(-6, 9, 8)}
     ),
     "in_copies": lambda: figures.in_copies(SHARES),
-    "norm_in_half": lambda: figures.norm_in_half(HALF, 64),
+    "norm_in_half": lambda: figures.norm_in_half(
+        [0.1, 1.0, 64.0],
+        {
+            word: {"sums in half": [3.0, 2.0, last], "sums in float32": [1.0, 1.0, 1.0]}
+            for word, last in (("float16", np.inf), ("bfloat16", 4.0))
+        },
+    ),
     "share_by_net": lambda: figures.share_by_net(
         SHARES, [("mlp", 32, "fully\nconnected"), ("conv", 16, "convolutional")]
     ),
