@@ -91,13 +91,15 @@ def surprises_page(surprises: Sequence[Surprise], ledger: Ledger, written: set[s
 
 def _section(surprise: Surprise, ledger: Ledger, written: set[str]) -> str:
     found = _NUMBER.sub(lambda match: _shown(surprise, ledger, match), surprise.found)
+    stop = "" if surprise.section.endswith("?") else "."
     records = "; ".join(_record(surprise, ledger, rule) for rule in surprise.rules)
     return "\n".join(
         (
             f"### {surprise.title}\n",
             f"**Expected.** {surprise.expected}\n",
             f"**Found.** {found}\n",
-            f"{chapter_link(surprise.chapter, written, surprise.section)}. {records}.\n",
+            f"[{chapter_link(surprise.chapter, written, surprise.section)}{stop} "
+            f"{records}.]{{.nc-source}}\n",
         )
     )
 
