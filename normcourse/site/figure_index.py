@@ -71,21 +71,33 @@ class FillFigures(SphinxPostTransform):
     def _entries(self, page: str) -> Iterator[Tag]:
         domain = cast(StandardDomain, self.env.get_domain("std"))
         for figure in self.env.get_doctree(page).findall(nodes.figure):
-            image = figure.next_node(nodes.image)
-            caption = figure.next_node(nodes.caption)
+            image, caption = self._image(figure), figure.next_node(nodes.caption)
             if image is None or caption is None or not figure["ids"]:
                 continue
             number = domain.get_fignumber(self.env, self.app.builder, "figure", page, figure)
-            name = "Figure " + ".".join(map(str, number or ()))
-            yield self._entry(page, figure["ids"][0], name.strip(), image, caption)
+            name = " ".join(("Figure", ".".join(map(str, number or ())))).strip()
+            name += ", to play with" if "figure" in figure else ""
+            yield self._entry(page, figure["ids"][0], name, image, caption)
+
+    def _image(self, figure: nodes.figure) -> nodes.Element | None:
+        """Return a copy of the picture; of an interactive figure, of the one that stands still."""
+        image = figure.next_node(nodes.image)
+        if image is not None:
+            small = image.deepcopy()
+            small["loading"] = "lazy"  # a page of a hundred pictures asks for those that are seen
+            return cast(nodes.Element, small)
+        for still in figure.findall(Tag):
+            if still["tag"] == "img":
+                up = "../" * self.env.docname.count("/")
+                source = up + still["html"]["src"].replace("../", "")
+                return Tag("img", {**still["html"], "src": source})
+        return None
 
     def _entry(
-        self, page: str, label: str, name: str, image: nodes.image, caption: nodes.caption
+        self, page: str, label: str, name: str, image: nodes.Element, caption: nodes.caption
     ) -> Tag:
         here = self.env.docname
-        small = image.deepcopy()
-        small["loading"] = "lazy"  # a page of a hundred pictures asks for those that are seen
-        inside = [small, nodes.strong("", name)]
+        inside = [image, nodes.strong("", name)]
         link = make_refnode(self.app.builder, here, page, label, inside)
         words = Tag("p", children=[node.deepcopy() for node in caption.children])
         for reference in words.findall(addnodes.pending_xref):

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 3"><path d="M0 0h4v3z"/></svg>'
 
 
-def chapter(title: str, name: str, caption: str) -> str:
+def chapter(title: str, name: str, caption: str, *more: Any) -> str:
     """A chapter with one figure."""
     cell = notebook.new_code_cell(
         "draw()",
@@ -36,7 +36,7 @@ def chapter(title: str, name: str, caption: str) -> str:
         metadata={"mystnb": {"figure": {"name": name, "caption": caption}}},
     )
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [notebook.new_markdown_cell(f"# {title}"), cell]
+    cells = [notebook.new_markdown_cell(f"# {title}"), cell, *more]
     return str(notebook.writes(notebook.new_notebook(cells=cells, metadata={"kernelspec": kernel})))
 
 
@@ -77,6 +77,17 @@ class TestFigureIndex:
             assert image.get("alt") == f"Alt of fig-{name}."
             assert image.get("loading") == "lazy"
             assert (built.outdir / str(image.get("src"))).is_file()
+
+    def test_an_interactive_figure_stands_still_in_the_index(self, build: Build) -> None:
+        words = "```{interactive} axes-explorer\n:name: fig-axes\nMove it.\n```"
+        one = chapter("Means", "fig-mean", "A mean.", notebook.new_markdown_cell(words))
+        pages = {"index": TREE.replace("03_sums\n", ""), "figures": "# F\n\n```{figure-index}\n```"}
+        built = build(pages, {"02_means.ipynb": one})
+        assert built.complaints == ""
+        shown = find(built.body("figures"), "li")
+        assert text(shown[1]) == "Figure 2.2, to play withMove it."
+        (image,) = find(shown[1], "img")
+        assert (built.outdir / str(image.get("src"))).is_file()
 
     def test_a_build_without_outputs_says_so(self, build: Build) -> None:
         empty = notebook.new_notebook(cells=[notebook.new_markdown_cell("# Means")])
