@@ -1,7 +1,8 @@
 """How heavy each page of the built site is: ``python -m normcourse.site.weight [FOLDER]``.
 
 A page's own bytes are its HTML and its pictures; style sheets, scripts and fonts are shared by all
-pages, loaded once and counted apart.
+pages, loaded once and counted apart. So are pictures that a browser leaves until they are near, as
+in the index of figures.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Weight:
     page: str
     own: tuple[Path, ...]
     shared: tuple[Path, ...]
+    later: tuple[Path, ...] = ()  # pictures that wait until the reader comes near
 
     @property
     def own_bytes(self) -> int:
@@ -49,6 +51,7 @@ class _Files(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.addresses: list[str] = []
+        self.later: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note the address of an element that makes the browser load a file."""
@@ -59,6 +62,8 @@ class _Files(HTMLParser):
         address = values.get("href" if tag == "link" else "src")
         if loads and address:
             self.addresses.append(address)
+            if values.get("loading") == "lazy":
+                self.later.add(address)
 
 
 def weigh(site: Path, page: str) -> Weight:
@@ -68,12 +73,14 @@ def weigh(site: Path, page: str) -> Weight:
     parser.feed(source.read_text(encoding="utf-8"))
     own: set[Path] = {source.resolve()}
     shared: set[Path] = set()
+    later: set[Path] = set()
     for address in parser.addresses:
         path = (source.parent / unquote(urlsplit(address).path)).resolve()
         if path.is_file():
             folder = path.relative_to(site.resolve()).parts[0]
-            (shared if folder in SHARED else own).add(path)
-    return Weight(page, tuple(sorted(own)), tuple(sorted(shared)))
+            waits = later if address in parser.later else own
+            (shared if folder in SHARED else waits).add(path)
+    return Weight(page, tuple(sorted(own)), tuple(sorted(shared)), tuple(sorted(later - own)))
 
 
 def main(arguments: list[str]) -> int:
