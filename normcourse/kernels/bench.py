@@ -1,8 +1,9 @@
 """``normcourse bench norms``: how near to the speed of memory each norm comes.
 
-A process for each number of threads and each kind of memory measures every case
+On the CPU, a process for each number of threads and each kind of memory measures every case
 (:mod:`.measure`). In *fresh* memory every result is a new array whose pages the system has to
-hand over; in *reused* memory the allocator keeps what was freed, for everyone alike.
+hand over; in *reused* memory the allocator keeps what was freed, for everyone alike. Where CUDA is,
+:mod:`.gpu_bench` measures there too.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from normcourse.kernels.cases import CASES
+from normcourse.kernels.cases import CASES, Case
 
 MEMORY = {
     "fresh": {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "0"},
     "reused": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)},
 }
 CONTENDERS = ("NumPy", "torch", "compiled", "fused")
+DEVICES = ("all", "cpu", "cuda")
 RESULTS = Path(__file__).parent / "results"
 Record = dict[str, Any]
 
@@ -35,14 +37,49 @@ def bench(
     rounds: int = 15,
     compiles: bool = True,
     names: Sequence[str] = (),
+    device: str = "all",
     json_file: Path | None = None,
 ) -> int:
-    """Measure, write tables to a screen of the terminal and, if asked, a JSON file."""
-    record = run(threads=threads, rounds=rounds, compiles=compiles, names=names, say=out.line)
-    for part in record["parts"]:
+    """Measure, write tables to a screen of the terminal and, if asked, a JSON file.
+
+    Args:
+        out: screen of the terminal.
+        threads: numbers of threads of the CPU.
+        rounds: turns that everyone has.
+        compiles: whether torch.compile takes part.
+        names: of the cases, all of them where none is named.
+        device: "cpu", "cuda", or "all" that is here: the record of a GPU then lies in that of the
+            CPU under "gpu".
+        json_file: where the record goes.
+
+    Returns:
+        0, or 1 where only the GPU is asked for and there is none.
+    """
+    from normcourse.kernels import gpu_bench
+    from normcourse.kernels.gpu_cases import GPU_CASES
+
+    if device not in DEVICES:
+        wanted = ", ".join(map(repr, DEVICES))
+        raise ValueError(f"device: expected one of {wanted}, got {device!r}.")
+    reason = None if device == "cpu" else gpu_bench.missing()
+    if reason is not None:
+        out.line(f"GPU: not measured; {reason.partition(': ')[0]}.")
+        if device == "cuda":
+            return 1
+    options: dict[str, Any] = {"rounds": rounds, "compiles": compiles, "say": out.line}
+    record: Record = {}
+    if device != "cuda":
+        record = run(threads=threads, names=names, **options)
+        for part in record["parts"]:
+            out.line()
+            out.line(f"{part['threads']} thread(s), {part['memory']} memory", "bold")
+            out.table(*table(part["rows"], CASES))
+    if device != "cpu" and reason is None:
+        found = gpu_bench.run(**options, names=names)
         out.line()
-        out.line(f"{part['threads']} thread(s), {part['memory']} memory", "bold")
-        out.table(*table(part))
+        out.line(found["machine"]["device"], "bold")
+        out.table(*table(found["rows"], GPU_CASES))
+        record = {**record, "gpu": found} if record else found
     if json_file is not None:
         json_file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
@@ -110,12 +147,13 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def shares(row: Record, what: str) -> dict[str, float]:
+def shares(row: Record, what: str, cases: Sequence[Case] = CASES) -> dict[str, float]:
     """Return, for each contender, the bytes it must move over what a copy moves in that time.
 
     Args:
         row: of a part of a record.
         what: "forward" or "backward".
+        cases: that the row is of.
 
     Example:
         >>> best = lambda seconds: {"best": seconds, "median": seconds}
@@ -124,7 +162,7 @@ def shares(row: Record, what: str) -> dict[str, float]:
         >>> shares({"case": "layer norm", "seconds": seconds}, "forward")
         {'fused': 0.8}
     """
-    case = next(case for case in CASES if case.name == row["case"])
+    case = next(case for case in cases if case.name == row["case"])
     arrays = getattr(case, what)
     copy = min(way["best"] for way in row["seconds"]["copy"].values())
     return {
@@ -134,16 +172,18 @@ def shares(row: Record, what: str) -> dict[str, float]:
     }
 
 
-def table(part: Record) -> tuple[list[str], Iterable[list[str]]]:
+def table(
+    measured: Sequence[Record], cases: Sequence[Case]
+) -> tuple[list[str], Iterable[list[str]]]:
     """Return heads and rows: copy bandwidth, bytes, times and shares, forward and backward."""
-    names = [name for name in CONTENDERS if name in part["rows"][0]["seconds"]]
+    names = [name for name in CONTENDERS if name in measured[0]["seconds"]]
     heads = ["", "copy GB/s", "arrays", *names, *(f"{name} %" for name in names), "torch / fused"]
     rows = []
-    for row in part["rows"]:
-        case = next(case for case in CASES if case.name == row["case"])
+    for row in measured:
+        case = next(case for case in cases if case.name == row["case"])
         copy = min(way["best"] for way in row["seconds"]["copy"].values())
         for what in ("forward", "backward"):
-            found = shares(row, what)
+            found = shares(row, what, cases)
             seconds = {name: row["seconds"][name][what]["best"] for name in names}
             rows.append(
                 [

@@ -191,6 +191,7 @@ def bench(
     ] = "verdicts",
     repeats: Annotated[int, typer.Option(min=2, help="Repetitions of each time.")] = 10,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
+    device: Annotated[str, typer.Option(help="For norms: cpu, cuda, or all that is here.")] = "all",
 ) -> int:
     """Measure what a verdict costs, how near the norms come to memory's speed, or a GPU.
 
@@ -201,9 +202,12 @@ def bench(
 
         return gpu.bench(screen(), sorted(Path("book").glob("*.ipynb")))
     if what == "norms":
+        from normcourse.kernels.bench import DEVICES
         from normcourse.kernels.bench import bench as bench_norms
 
-        return bench_norms(screen(), rounds=repeats, json_file=json_file)
+        if device not in DEVICES:
+            raise typer.BadParameter(f"expected one of {', '.join(DEVICES)}, got {device!r}.")
+        return bench_norms(screen(), rounds=repeats, device=device, json_file=json_file)
     if what != "verdicts":
         raise typer.BadParameter(f"expected nothing, norms or gpu, got {what!r}.")
     from normcourse.terminal.bench import bench

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from normcourse.kernels import bench
+from normcourse.kernels import bench, gpu_bench
 from normcourse.kernels.cases import CASES, Case
 from normcourse.kernels.contenders import Textbook, draw, eager, fused
+from normcourse.kernels.gpu_cases import GPU_CASES, GpuCase
 from normcourse.terminal.screen import Screen
 
 pytest.importorskip("numba", reason='needs Numba (pip install "normcourse[fast]")')
@@ -59,3 +60,58 @@ def test_a_run_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().out
     assert "batch norm, late, backward" in shown
     assert "torch / fused" in shown
+
+
+def test_a_gpu_that_is_not_there_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    if gpu_bench.missing() is None:
+        pytest.skip("CUDA is here")
+    assert bench.bench(Screen(sys.stdout, width=200), device="cuda") == 1
+    shown = capsys.readouterr().out
+    assert shown.startswith("GPU: not measured; ")
+    assert shown.count("\n") == 1
+
+
+def test_an_unknown_device() -> None:
+    with pytest.raises(ValueError, match="device: expected one of 'all', 'cpu', 'cuda', got 'tpu'"):
+        bench.bench(Screen(sys.stdout), device="tpu")
+
+
+def small(case: GpuCase) -> GpuCase:
+    """The same in a size for the processor."""
+    rest = (40,) if len(case.shape) == 2 else (8, 5, 7)
+    return replace(case, shape=(6, *rest), groups=4)
+
+
+@pytest.mark.parametrize("case", GPU_CASES, ids=lambda case: case.name)
+def test_contenders_on_the_gpu_compute_the_same(case: GpuCase) -> None:
+    case = small(case)
+    tensors = gpu_bench.draw(case, "cpu")
+    assert {one.dtype for one in tensors} == {case.kind}
+    assert case.channels_last == (not tensors[0].is_contiguous())
+    tolerance = (
+        {"rtol": 1e-5, "atol": 2e-5} if case.dtype == "float32" else {"rtol": 0.02, "atol": 0.1}
+    )
+    expected, found = eager(case)(*tensors), fused(case)(*tensors)
+    dys = [torch.randn_like(one) for one in expected]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, **tolerance)
+    pairs = [torch.autograd.grad(outputs, tensors, dys) for outputs in (found, expected)]
+    for one, other in zip(*pairs, strict=True):
+        torch.testing.assert_close(one, other, **tolerance)
+
+
+def test_a_measured_case_has_everyone_in_both_directions() -> None:
+    row = gpu_bench.measure(small(GPU_CASES[0]), "cpu", rounds=2, compiles=False)
+    assert set(row["seconds"]) == {"copy", "torch", "fused"}
+    assert set(row["seconds"]["fused"]) == {"forward", "backward"}
+    found = bench.shares(row, "forward", GPU_CASES)
+    assert set(found) == {"torch", "fused"}
+    assert all(share > 0 for share in found.values())
+
+
+def test_bytes_on_the_gpu_are_counted_as_on_the_processor() -> None:
+    counted = {case.method: (case.forward, case.backward) for case in CASES}
+    assert {c.name: (c.forward, c.backward) for c in GPU_CASES} == {
+        c.name: counted[c.method] for c in GPU_CASES
+    }
+    assert all(case.nbytes >= 100 * 2**20 for case in GPU_CASES)
