@@ -1,4 +1,4 @@
-"""Compile every GPU kernel for a device that is not there; test_gpu.py starts this.
+"""Compile every GPU kernel for a device that is not there; test_triton.py starts this.
 
 The interpreter is Python and forgives what the compiler does not. Each kernel is compiled twice:
 for general sizes, and for sizes of 1, which Triton makes constants of.

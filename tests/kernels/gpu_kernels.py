@@ -1,4 +1,4 @@
-"""The GPU kernels beside torch in float64; test_gpu.py starts this in a process of its own.
+"""The GPU kernels beside torch in float64; test_triton.py starts this in a process of its own.
 
 With TRITON_INTERPRET=1, from the first import of Triton on, its interpreter runs every kernel step
 by step on the CPU; otherwise they run where CUDA is. Sizes are multiples of nothing; every kernel
