@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from normcourse.experiments import Result, Row
+from normcourse.evidence import recorded
+from normcourse.experiments import Experiment, Result, Row
 from normcourse.experiments import clean_skip as skips
 from normcourse.experiments import norm_order as order
 from normcourse.experiments import redundant_bias as bias
@@ -337,3 +338,66 @@ class TestGamma:
     def test_zeros_block(self, gradient: float, outcome: str) -> None:
         result = made_up(self.rows(0.3, gradient=gradient))
         assert gamma.zeros_block(result).outcome == outcome
+
+
+class TestRecords:
+    """What the chapter says of its records, and ten seeds of each."""
+
+    @pytest.mark.parametrize(
+        ("experiment", "outcomes"),
+        [
+            (
+                order.EXPERIMENT,
+                {
+                    "order_is_critical": "mixed",
+                    "original_is_better": "refuted",
+                    "norm_matters_more": "supported",
+                    "norm_first_keeps_channels": "refuted",
+                },
+            ),
+            (
+                bias.EXPERIMENT,
+                {
+                    "useless_before_batch_norm": "supported",
+                    "useless_elsewhere": "refuted",
+                    "stays_where_it_was": "mixed",
+                },
+            ),
+            (
+                skips.EXPERIMENT,
+                {"clean_keeps_the_input": "supported", "norm_on_the_skip_halves": "mixed"},
+            ),
+            (
+                variance.EXPERIMENT,
+                {
+                    "grows_without_norm": "supported",
+                    "grows_linearly_with_norm": "supported",
+                    "branches_fade": "supported",
+                },
+            ),
+            (
+                gamma.EXPERIMENT,
+                {
+                    "zeros_train_worse": "mixed",
+                    "zeros_help": "mixed",
+                    "zeros_bear_larger_rates": "mixed",
+                    "zeros_block": "refuted",
+                    "blocks_without_skip": "supported",
+                },
+            ),
+        ],
+        ids=lambda value: value.name if isinstance(value, Experiment) else "",
+    )
+    def test_verdicts(self, experiment: Experiment, outcomes: dict[str, str]) -> None:
+        full = recorded(experiment.name)
+        assert len(full.seeds) >= 10
+        assert not full.stale
+        found = {name: rule(full).outcome for name, rule in experiment.decisions.items()}
+        assert found == outcomes
+
+    def test_a_seed_of_the_record_comes_out_again(self) -> None:
+        full = recorded("residual_variance")
+        settings = {**full.settings, "stacks": [["pre", "batch", "ones"]]}
+        rows, _ = variance.EXPERIMENT.one_seed(0, settings)
+        told = full.where(seed=0, kind="pre", norm="batch", start="ones").values("variance")
+        assert [row["variance"] for row in rows] == pytest.approx(told, rel=0.02)
