@@ -8,6 +8,7 @@ a method, ``ORDERS`` in which order those that are left are worth a try; both na
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,18 @@ QUESTIONS: dict[str, str] = {
     "contrast": "Is an image's contrast neutral, a nuisance, or what tells the classes apart?",
     "free": "Must the norm cost nothing at inference?",
 }
+# What the answers can be; batch sizes stand for all.
+VALUES: dict[str, tuple[Any, ...]] = {
+    "data": ("images", "tokens", "table"),
+    "batch": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+    "padded": (False, True),
+    "causal": (False, True),
+    "shift": (False, True),
+    "contrast": ("neutral", "nuisance", "label"),
+    "free": (False, True),
+}
+# Questions that one kind of data alone is asked; elsewhere their answer is the calm one.
+ONLY = {"padded": "tokens", "causal": "tokens", "contrast": "images"}
 CALM: Situation = {
     "data": "images",
     "batch": 64,
@@ -280,6 +293,20 @@ class Ranked:
     works: bool
     reason: str
     sources: tuple[str, ...]
+
+
+def every_situation() -> Iterator[Situation]:
+    """Yield each combination of answers once, without questions that the data are not asked.
+
+    Example:
+        >>> len(list(every_situation()))
+        320
+    """
+    for answers in itertools.product(*VALUES.values()):
+        situation = dict(zip(VALUES, answers, strict=True))
+        asked = {key for key, data in ONLY.items() if situation["data"] == data}
+        if all(situation[key] == CALM[key] for key in ONLY.keys() - asked):
+            yield situation
 
 
 def objections(situation: Situation, *, without: tuple[str, ...] = ()) -> Iterator[Rule]:

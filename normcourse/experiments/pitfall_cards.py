@@ -17,6 +17,7 @@ class Card:
 
     Attributes:
         title: the mistake, as one would say it.
+        short: the same in few words, for small panels.
         kind: "choice" of a norm, "mode", "shape" or "numbers".
         symptom: what one sees.
         diagnosis: why.
@@ -29,6 +30,7 @@ class Card:
     """
 
     title: str
+    short: str
     kind: str
     symptom: str
     diagnosis: str
@@ -47,6 +49,7 @@ def _script(text: str) -> str:
 CARDS: dict[str, Card] = {
     "tiny_batches": Card(
         title="Two images per batch",
+        short="two images per batch",
         kind="choice",
         symptom="The loss jumps about and stays high; with larger batches all is well.",
         diagnosis="Of two values per feature, standardizing leaves +1 and -1: which is larger, and "
@@ -72,6 +75,7 @@ CARDS: dict[str, Card] = {
     ),
     "wrong_domain": Card(
         title="A norm that erases the label",
+        short="label erased",
         kind="choice",
         symptom="The net never gets beyond chance, at any learning rate.",
         diagnosis="A norm of one image standardizes its contrast. Where contrast tells the classes "
@@ -98,6 +102,7 @@ CARDS: dict[str, Card] = {
     ),
     "forgotten_eval": Card(
         title="Forgotten eval()",
+        short="eval() forgotten",
         kind="mode",
         symptom="The same image gets other scores in other company; single images are refused or "
         "wrong.",
@@ -126,6 +131,7 @@ CARDS: dict[str, Card] = {
     ),
     "initial_scale": Card(
         title="A scale that starts at 0, without a skip",
+        short="scale starts at 0",
         kind="numbers",
         symptom="The loss stays at the logarithm of the number of classes; all inputs get one "
         "answer.",
@@ -159,6 +165,7 @@ CARDS: dict[str, Card] = {
     ),
     "layer_norm_axis": Card(
         title="LayerNorm(C) on (N, C, H, W)",
+        short="LayerNorm(C) on NCHW",
         kind="shape",
         symptom="An error about normalized_shape; or none, where the width happens to be C, until "
         "an image of another width comes.",
@@ -187,6 +194,7 @@ CARDS: dict[str, Card] = {
     ),
     "batch_norm_axis": Card(
         title="BatchNorm1d on (B, T, D), not transposed",
+        short="BatchNorm1d on (B, T, D)",
         kind="shape",
         symptom="An error about running_mean; or none, with as many means as positions, until a "
         "sequence of another length comes.",
@@ -217,6 +225,7 @@ CARDS: dict[str, Card] = {
     ),
     "one_pixel_maps": Card(
         title="InstanceNorm on 1×1 maps",
+        short="1×1 maps",
         kind="choice",
         symptom="The net is stuck at chance, and its output is the same for every image.",
         diagnosis="A map of one pixel is its own mean, so what is left is beta. "
@@ -240,6 +249,7 @@ CARDS: dict[str, Card] = {
     ),
     "padding": Card(
         title="Statistics that pool the padding",
+        short="padding pooled",
         kind="choice",
         symptom="A sequence gets other scores beside a longer one.",
         diagnosis="GroupNorm on (N, C, L) pools the positions, and padding is positions. How much "
@@ -264,6 +274,7 @@ CARDS: dict[str, Card] = {
     ),
     "last_batch": Card(
         title="A last batch of one",
+        short="last batch of one",
         kind="mode",
         symptom="“Expected more than 1 value per channel when training”, at the end of the first "
         "epoch.",
@@ -295,6 +306,7 @@ CARDS: dict[str, Card] = {
     ),
     "momentum": Card(
         title="Momentum from another library",
+        short="momentum 0.99",
         kind="numbers",
         symptom="Training goes well; accuracy in inference mode jumps from test to test.",
         diagnosis="Keras' 0.99 weights the *old* statistics, PyTorch's momentum the *new* batch. "
@@ -328,6 +340,7 @@ CARDS: dict[str, Card] = {
     ),
     "accumulation": Card(
         title="Gradient accumulation, taken for a large batch",
+        short="accumulation",
         kind="choice",
         symptom="“Effective batch 32”, and the net trains as badly as with 2.",
         diagnosis="Gradients are added up; statistics are not. Each part is normalized by its own. "
@@ -355,6 +368,7 @@ CARDS: dict[str, Card] = {
     ),
     "polluted_statistics": Card(
         title="no_grad() taken for eval()",
+        short="no_grad for eval",
         kind="mode",
         symptom="Each evaluation on other data makes the next one worse, though no weight moves.",
         diagnosis="`no_grad` stops gradients. Running statistics are no parameters, and move with "
@@ -382,6 +396,7 @@ CARDS: dict[str, Card] = {
     ),
     "frozen_backbone": Card(
         title="A frozen backbone in training mode",
+        short="frozen, in training",
         kind="mode",
         symptom="After fine-tuning a new head, the old head has forgotten its task.",
         diagnosis="`requires_grad=False` freezes weights, not running statistics; and "
@@ -409,6 +424,7 @@ CARDS: dict[str, Card] = {
     ),
     "folded_batch": Card(
         title="Folding with the statistics at hand",
+        short="folded too early",
         kind="mode",
         symptom="The folded net answers differently from the net that was tested.",
         diagnosis="Only fixed statistics make the norm an affine map. Those of the batch that is "
@@ -439,6 +455,7 @@ CARDS: dict[str, Card] = {
     ),
     "half_precision": Card(
         title="An eps that float16 does not have",
+        short="eps in float16",
         kind="numbers",
         symptom="NaN from the first step on.",
         diagnosis="The smallest positive float16 is 6e-8, so an eps of 1e-8 is 0. A pixel that is "
@@ -464,6 +481,7 @@ CARDS: dict[str, Card] = {
     ),
     "weight_decay": Card(
         title="Weight decay on gamma and beta",
+        short="decay on gamma",
         kind="numbers",
         symptom="Slower in the first steps; in this net nothing at the end.",
         diagnosis="Before a norm, decaying weights changes only the effective rate. Decaying gamma "

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from normcourse.figures._base import CourseFigure, bare, card, figure
 from normcourse.figures._results import Rows
@@ -17,14 +18,14 @@ def _heads(ax: Axes, methods: Sequence[str], at: float) -> None:
     """Write the methods over their columns, each in its colour."""
     for column, method in enumerate(methods):
         color = method_color(f"{method}_norm")
-        ax.text(column, at, method, ha="center", va="bottom", color=color, fontsize=9.5,
+        ax.text(column - 0.1, at, method, ha="left", va="bottom", color=color, fontsize=9.5,
                 rotation=45, rotation_mode="anchor")  # fmt: skip
 
 
 @figure(
     alt=(
-        "A grid: what may be so in rows, five methods in columns. A cross marks each method that "
-        "the row rules out; most crosses stand under batch."
+        "A grid: answers in rows, five methods in columns, a cross where the answer rules the "
+        "method out: three times layer and rms, five times the others."
     )
 )
 def guide_grid(rows: Sequence[tuple[str, Sequence[str]]], methods: Sequence[str]) -> CourseFigure:
@@ -45,7 +46,7 @@ def guide_grid(rows: Sequence[tuple[str, Sequence[str]]], methods: Sequence[str]
             color = method_color(f"{method}_norm") if out else FAINT
             ax.plot(column, row, "X" if out else ".", color=color, markersize=8 if out else 4)
     _heads(ax, methods, -0.7)
-    ax.set_xlim(-7.2, len(methods) - 0.3)
+    ax.set_xlim(-7.2, len(methods) + 0.3)
     ax.set_ylim(len(rows) - 0.4, -2.3)
     return fig
 
@@ -80,7 +81,7 @@ def guide_ranks(situations: Mapping[str, Sequence[str]], methods: Sequence[str])
             ax.text(column, row + 0.03, rank, ha="center", va="center", color="white",
                     fontsize=8.5, weight="bold")  # fmt: skip
     _heads(ax, methods, -0.7)
-    ax.set_xlim(-8.6, len(methods) - 0.3)
+    ax.set_xlim(-8.6, len(methods) + 0.3)
     ax.set_ylim(len(situations) - 0.4, -2.3)
     return fig
 
@@ -109,7 +110,7 @@ def thumb_rules(shares: Mapping[str, float]) -> CourseFigure:
     ax.tick_params(axis="y", length=0)
     ax.set_xlim(0, 110)
     ax.set_xticks([0, 50, 100])
-    ax.set_xlabel("situations in which it names a method that works, %")
+    ax.set_xlabel("situations in which it works, %")
     return fig
 
 
@@ -136,6 +137,7 @@ def _panel(ax: Axes, rows: Rows, arms: Sequence[str], size: float) -> None:
         told = rows.where(arm=arm)
         if True in told.distinct("refused"):
             refused = sorted({float(x) for x in told.where(refused=True).values("x")})
+            refused = refused[:1] if len(refused) > 6 else refused  # one stands for all later
             ax.plot(refused, np.zeros(len(refused)), "X", color="#B00020", markersize=size + 3,
                     clip_on=False, zorder=5)  # fmt: skip
     ax.set_ylim(-4, 104)
@@ -154,7 +156,7 @@ def pitfall_panels(
 
     Args:
         full: rows with ``pitfall``, ``arm``, ``x``, ``right``, ``refused``.
-        titles: word of a pitfall to its title, in the order of the panels.
+        titles: word of a pitfall to its short title, in the order of the panels.
         words: what the pitfalls have in common, in few words.
         columns: panels in a row.
     """
@@ -163,10 +165,11 @@ def pitfall_panels(
     axes = np.atleast_1d(fig.subplots(count, columns)).ravel()
     for ax, (name, title) in zip(axes, titles.items(), strict=False):
         _panel(ax, full.where(pitfall=name), ("failing", "mended"), 2.2)
-        lines = textwrap.fill(title, 22)
+        lines = textwrap.fill(title, 15)
         ax.text(0, 1.05, lines, transform=ax.transAxes, fontsize=8.2, va="bottom", ha="left")
         ax.tick_params(labelsize=7.5)
         ax.set_yticks([0, 50, 100])
+        ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     for ax in axes[len(titles) :]:
         bare(ax)
     for arm in ("mended", "failing"):
@@ -180,8 +183,8 @@ def pitfall_panels(
 
 @figure(
     alt=(
-        "Accuracy of one pitfall against {axis}: the failing arm dashed, the mended one solid, "
-        "with the middle half of the seeds; crosses where the layer refuses."
+        "Accuracy of one pitfall against {axis}: failing dashed, mended solid, bands for the "
+        "middle half of the seeds, crosses where the layer refuses."
     )
 )
 def pitfall(full: Rows, name: str, axis: str) -> CourseFigure:
@@ -232,7 +235,7 @@ def pitfall_costs(costs: Mapping[str, Sequence[float]]) -> CourseFigure:
     ax.set_yticks(np.arange(len(ordered)), [title for title, _ in ordered], fontsize=8.3)
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(ordered) - 0.4, -0.6)
-    ax.set_xlabel("points lost to the mended net")
+    ax.set_xlabel("points lost")
     return fig
 
 

@@ -28,8 +28,16 @@ def every_situation() -> list[guide.Situation]:
     return [dict(zip(VALUES, row, strict=True)) for row in rows]
 
 
+def test_situations_that_the_data_allow() -> None:
+    rows = list(guide.every_situation())
+    assert len({tuple(row.values()) for row in rows}) == len(rows)
+    assert all(row["contrast"] == "neutral" for row in rows if row["data"] != "images")
+    assert not any(row["padded"] or row["causal"] for row in rows if row["data"] != "tokens")
+    assert {row["data"] for row in rows} == set(guide.VALUES["data"])
+
+
 def test_questions_are_the_entries_of_a_situation() -> None:
-    assert list(guide.QUESTIONS) == list(guide.CALM) == list(VALUES)
+    assert list(guide.QUESTIONS) == list(guide.CALM) == list(guide.VALUES) == list(VALUES)
     assert {rule.question for rule in guide.RULES} == set(guide.QUESTIONS)
     assert len(guide.QUESTIONS) == 7  # as the heading of the chapter says
 

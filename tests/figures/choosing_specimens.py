@@ -32,7 +32,7 @@ def _made_up(names: tuple[str, ...]) -> Result:
 
 
 KINDS = {
-    kind: {name: card.title for name, card in CARDS.items() if card.kind in kind}
+    kind: {name: card.short for name, card in CARDS.items() if card.kind in kind}
     for kind in (("choice",), ("mode",), ("shape", "numbers"))
 }
 CHOICES = KINDS[("choice",)]

@@ -198,7 +198,6 @@ def _follow(batches: Array, momentum: float | None) -> Data:
 
 # ---------------------------------------------------------------- choosing
 
-_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _TITLES = {
     "batch": "batch_norm",
     "group": "group_norm",
@@ -210,15 +209,7 @@ _TITLES = {
 
 def _choose() -> Data:
     """Return what the judge's rules say of every situation that the form can describe."""
-    fields = {
-        "data": ("images", "tokens", "table"),
-        "batch": _BATCHES,
-        "padded": (False, True),
-        "causal": (False, True),
-        "shift": (False, True),
-        "contrast": ("neutral", "nuisance", "label"),
-        "free": (False, True),
-    }
+    fields = guide.VALUES
     objections: list[tuple[str, tuple[str, ...], str]] = []
     verdicts = []
     for values in itertools.product(*fields.values()):
@@ -230,7 +221,9 @@ def _choose() -> Data:
                 objections.append(objection)
             raised.append(objections.index(objection))
         verdicts.append("".join(_DIGITS[number] for number in raised))
-    cases = {name: row for name, row in guide.SITUATIONS.items() if row["batch"] in _BATCHES}
+    cases = {
+        name: row for name, row in guide.SITUATIONS.items() if row["batch"] in guide.VALUES["batch"]
+    }
     right = {name: choosing.right_methods(situation) for name, situation in cases.items()}
     return {
         "fields": fields,
