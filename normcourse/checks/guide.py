@@ -203,7 +203,7 @@ RULES: tuple[Rule, ...] = (
 ORDERS: dict[str, dict[str, Place]] = {
     "images": {
         "batch": Place(
-            "folds away at inference, and was ahead in the three nets where all were compared",
+            "folds away at inference, and was ahead of any number of groups in three small nets",
             ("ioffe2015batch", "wu2018group"),
             "11_group_norm",
         ),
