@@ -84,6 +84,27 @@ def test_right_on_the_gpu_that_is_here(tmp_path: Path) -> None:
     assert " passed" in run(pytest_words(*names_of_checks()), tmp_path, TRITON_INTERPRET="0")
 
 
+class Elsewhere:
+    """What the switch asks of a tensor on CUDA."""
+
+    is_cuda = True
+    device = torch.device("cuda")
+
+
+@needs_triton
+def test_a_tensor_on_cuda_is_taken_by_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_cuda_reason", lambda device: None)
+    assert engines.engine_for(Elsewhere()).__name__ == "normcourse.kernels.gpu.engine"
+    assert kernels.why_not("cuda") is None
+
+
+def test_a_tensor_on_cuda_is_computed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_cuda_reason", lambda device: "something is missing")
+    engines._say.cache_clear()
+    with pytest.warns(UserWarning, match='backend="fused": something is missing'):
+        assert engines.engine_for(Elsewhere()) is None
+
+
 def test_without_triton_one_line_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "_has", lambda package: False)
     engines._cuda_reason.cache_clear()
