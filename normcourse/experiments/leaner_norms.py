@@ -16,6 +16,7 @@ norm without scale and shift); Henry et al. 2020 (queries and keys); Zhu et al. 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -182,10 +183,13 @@ def extra_loss(result: Result, norm: str, against: str = "layer", step: int = 0)
         norm: its word.
         against: the other's.
         step: the mark; 0 is the one that ``equal_steps`` names.
+
+    Returns:
+        The differences; infinite for a seed that was lost before the mark.
     """
     step = step or equal_steps(result)
     left, right = _by_seed(result, "loss", norm, step), _by_seed(result, "loss", against, step)
-    return spread(left[seed] - right[seed] for seed in result.seeds)
+    return spread(left.get(seed, math.inf) - right[seed] for seed in result.seeds)
 
 
 def equal_steps(result: Result) -> int:
@@ -220,14 +224,17 @@ def extra_loss_at_equal_time(result: Result, norm: str, against: str = "layer") 
     marks = sorted(result.distinct("step"))
     columns = [_by_seed(result, "loss", norm, int(mark)) for mark in marks]
     reference = _by_seed(result, "loss", against, step)
-    return spread(
-        float(np.interp(allowed, marks, [column[seed] for column in columns])) - reference[seed]
-        for seed in result.seeds
-    )
+    extra = []
+    for seed in result.seeds:
+        losses = [column.get(seed, math.inf) for column in columns]
+        lost = not math.isfinite(losses[-1])
+        extra.append(math.inf if lost else np.interp(allowed, marks, losses) - reference[seed])
+    return spread(extra)
 
 
 def _by_seed(result: Result, column: str, norm: str, step: int) -> dict[int, float]:
-    rows = result.where(norm=norm, step=step).rows
+    """Return seed to value for the seeds that got as far as ``step``."""
+    rows = [row for row in result.where(norm=norm).rows if row.get("step") == step]
     return {int(row["seed"]): float(row[column]) for row in rows}
 
 

@@ -193,6 +193,7 @@ def against_layer_norm(
         fig.legend(loc="outside upper right", ncols=2, fontsize=10)
     ax.set_yticks(range(len(titles)), list(titles.values()))
     ax.set_ylim(len(titles) - 0.5, -0.5)
+    ax.locator_params(axis="x", nbins=6)
     ax.set_xlabel(label)
     return fig
 
@@ -229,8 +230,8 @@ def values_through_layer_norm(
 
 @figure(
     alt=(
-        "Test loss against the alpha that DyT starts from: a valley. A band marks layer norm; the "
-        "lowest start comes near it, the ends stay far above."
+        "Test loss against the alpha that DyT starts from: lowest in the middle, a little above "
+        "the band that marks layer norm, and far above it at the largest start."
     )
 )
 def loss_by_alpha(full: Rows, live: Rows | None, layer: Middle) -> CourseFigure:
@@ -259,7 +260,7 @@ def loss_by_alpha(full: Rows, live: Rows | None, layer: Middle) -> CourseFigure:
 
 @figure(
     alt=(
-        "Two panels against the learning rate. Largest attention score: grows by hundreds without "
+        "Two panels against the learning rate. Largest attention score: passes a thousand without "
         "QK-norm, stays near ten with it. Test loss: apart at the largest rate."
     )
 )

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from normcourse.experiments import Result, Row
+from normcourse.evidence import recorded
+from normcourse.experiments import Experiment, Result, Row
 from normcourse.experiments import dyt_alpha as alpha
 from normcourse.experiments import half_precision as half
 from normcourse.experiments import leaner_norms as leaner
@@ -146,6 +147,18 @@ class TestLeanerNorms:
     def test_only_layer_norm_will_do(self, rms: float, dyt: float, outcome: str) -> None:
         rows = self.rows({"rms": rms, "scale": 0.1, "dyt": dyt})
         assert leaner.only_layer_norm_will_do(made_up(rows)).outcome == outcome
+
+    def test_a_seed_without_a_mark_was_lost(self) -> None:
+        rows = self.rows({})
+        rows = [r for r in rows if r["norm"] != "none" or r.get("step", 0) < 100]
+        result = made_up(rows)
+        assert leaner.extra_loss(result, "none", step=50).median == 0
+        gone = (
+            leaner.extra_loss(result, "none", step=100),
+            leaner.extra_loss_at_equal_time(result, "none"),
+        )
+        assert [lost.median for lost in gone] == [math.inf, math.inf]
+        assert leaner.norms_are_needed(result).outcome == "supported"
 
     @pytest.mark.parametrize(
         ("extra", "outcome"), [(0.2, "supported"), (0.01, "refuted"), (0.05, "mixed")]
@@ -337,3 +350,56 @@ class TestHalfPrecision:
     def test_overflow(self, lost: tuple[float, float], outcome: str) -> None:
         rows = self.rows("float16", (1.0, 1.0), lost)
         assert half.overflow_at_the_expected_size(made_up(rows)).outcome == outcome
+
+
+class TestRecords:
+    """What the chapter says of its records, and ten seeds of each."""
+
+    @pytest.mark.parametrize(
+        ("experiment", "outcomes"),
+        [
+            (
+                leaner.EXPERIMENT,
+                {
+                    "rms_is_as_good": "supported",
+                    "rms_is_faster": "mixed",
+                    "rms_wins_at_equal_time": "supported",
+                    "affine_can_go": "supported",
+                    "one_scale_is_enough": "supported",
+                    "queries_gain": "refuted",
+                    "only_layer_norm_will_do": "refuted",
+                    "norms_are_needed": "supported",
+                },
+            ),
+            (
+                alpha.EXPERIMENT,
+                {
+                    "replaces_layer_norm": "mixed",
+                    "start_matters": "supported",
+                    "training_mends_the_start": "refuted",
+                },
+            ),
+            (
+                queries.EXPERIMENT,
+                {"scores_stay_bounded": "supported", "helps_at_large_rates_only": "mixed"},
+            ),
+            (
+                half.EXPERIMENT,
+                {
+                    "needs_float32": "supported",
+                    "bfloat16_needs_it_too": "mixed",
+                    "overflow_at_the_expected_size": "supported",
+                },
+            ),
+        ],
+        ids=lambda value: value.name if isinstance(value, Experiment) else "",
+    )
+    def test_verdicts(self, experiment: Experiment, outcomes: dict[str, str]) -> None:
+        full = recorded(experiment.name)
+        assert len(full.seeds) >= 10
+        assert not full.stale
+        found = {name: rule(full).outcome for name, rule in experiment.decisions.items()}
+        assert found == outcomes
+
+    def test_float32_statistics_err_as_little_as_rounding(self) -> None:
+        assert max(recorded("half_precision").where(way="wide").values("error")) < 1.01
