@@ -253,10 +253,7 @@ def last_gradient(full: Rows) -> CourseFigure:
         if place == "pre":
             slope = 0.6 * median[0] * (depths / depths[0]) ** -0.5
             ax.plot(depths, slope, ":", color=OTHER, linewidth=1.2)
-            ax.annotate(
-                "1/√depth", (depths[-1], slope[-1]), xytext=(7, 0), textcoords="offset points",
-                color=OTHER, fontsize=9, va="center",
-            )  # fmt: skip
+            ax.text(0.03, 0.04, "dotted: 1/√depth", color=OTHER, fontsize=9, transform=ax.transAxes)
     _label_ends(ax, depths[-1], ends, gap=0.1)
     ax.set_xlim(3.6, 130)
     ax.set_xticks(depths, [f"{int(d)}" for d in depths])
@@ -310,6 +307,7 @@ def warmup_curves(full: Rows, rate: float, guess: float) -> CourseFigure:
         transform=across,
     )  # fmt: skip
     axes[0].set_ylabel("training loss, nats")
+    axes[0].set_ylim(top=guess + 0.9)
     return fig
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from normcourse.experiments import Result, Row
+from normcourse.evidence import recorded
+from normcourse.experiments import Experiment, Result, Row
 from normcourse.experiments import placement_nets as nets
 from normcourse.experiments import placement_qk as qk
 from normcourse.experiments import placement_start as start
@@ -282,3 +283,46 @@ class TestQueriesAndKeys:
             for q, sharp in ((False, plain), (True, normed))
         ]
         assert qk.attention_sharpens(made_up(rows)).outcome == outcome
+
+
+class TestRecords:
+    """What the chapter says of its records, and ten seeds of each."""
+
+    @pytest.mark.parametrize(
+        ("experiment", "outcomes"),
+        [
+            (
+                start.EXPERIMENT,
+                {
+                    "large_near_the_output": "supported",
+                    "even_in_pre_norm": "mixed",
+                    "controls_gradients": "mixed",
+                    "stream_grows": "supported",
+                    "reset_at_every_block": "mixed",
+                },
+            ),
+            (qk.EXPERIMENT, {"evens_res_post": "supported", "attention_sharpens": "supported"}),
+            (
+                training.EXPERIMENT,
+                {
+                    "post_needs_warmup": "mixed",
+                    "pre_is_more_stable": "supported",
+                    "post_ends_better": "refuted",
+                    "inside_keeps_up": "supported",
+                },
+            ),
+        ],
+        ids=lambda value: value.name if isinstance(value, Experiment) else "",
+    )
+    def test_verdicts(self, experiment: Experiment, outcomes: dict[str, str]) -> None:
+        full = recorded(experiment.name)
+        assert len(full.seeds) >= 10
+        assert not full.stale
+        found = {name: rule(full).outcome for name, rule in experiment.decisions.items()}
+        assert found == outcomes
+
+    def test_a_seed_of_the_record_comes_out_again(self) -> None:
+        full = recorded("placement_start")
+        rows, _ = start.EXPERIMENT.one_seed(3, {"places": ["sandwich"], "depths": [4]})
+        told = full.where(seed=3, place="sandwich", depth=4).values("stream")
+        assert [row["stream"] for row in rows] == pytest.approx(told, rel=1e-3)
