@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from normcourse.experiments import Result, Row
+from normcourse.evidence import recorded
+from normcourse.experiments import Experiment, Result, Row
 from normcourse.experiments import future_leak as future
 from normcourse.experiments import language_longer as longer
 from normcourse.experiments import language_norms as language
@@ -454,3 +455,53 @@ class TestSwapped:
              ("text", "none"): 2.4}
         )  # fmt: skip
         assert swapped.layer_norm_required(made).outcome == outcome
+
+
+class TestRecords:
+    """What the chapter says of its records, and ten seeds of each."""
+
+    @pytest.mark.parametrize(
+        ("experiment", "outcomes"),
+        [
+            (
+                recurrent.EXPERIMENT,
+                {
+                    "layer_norm_helps": "mixed",
+                    "layer_norm_forgives": "supported",
+                    "batch_norm_works": "supported",
+                    "steps_differ": "refuted",
+                },
+            ),
+            (lines.EXPERIMENT, {"padding_is_why": "refuted"}),
+            (
+                language.EXPERIMENT,
+                {
+                    "batch_norm_fails": "mixed",
+                    "wandering_hurts": "supported",
+                    "count_decides": "mixed",
+                    "modes_part": "mixed",
+                    "positions_mend": "refuted",
+                },
+            ),
+            (longer.EXPERIMENT, {"catches_up": "supported"}),
+            (
+                future.EXPERIMENT,
+                {
+                    "statistics_leak": "supported",
+                    "batch_norm_leaks": "supported",
+                    "writing_pays": "supported",
+                },
+            ),
+            (
+                swapped.EXPERIMENT,
+                {"swapping_hurts": "supported", "layer_norm_required": "refuted"},
+            ),
+        ],
+        ids=lambda value: value.name if isinstance(value, Experiment) else "",
+    )
+    def test_verdicts(self, experiment: Experiment, outcomes: dict[str, str]) -> None:
+        full = recorded(experiment.name)
+        assert len(full.seeds) >= 10
+        assert not full.stale
+        found = {name: rule(full).outcome for name, rule in experiment.decisions.items()}
+        assert found == outcomes
