@@ -263,7 +263,9 @@ class TestLanguage:
 
 class TestLonger:
     def test_rows(self) -> None:
-        rows, _ = longer.EXPERIMENT.one_seed(0, {"steps": [1, 2], "lr": 1e-3, "depth": 1})
+        rows, _ = longer.EXPERIMENT.one_seed(
+            0, {"companies": ["plain"], "steps": [1, 2], "lr": 1e-3, "depth": 1}
+        )
         assert [(r["steps"], r["norm"]) for r in rows] == [
             (1, "layer"), (1, "batch"), (2, "layer"), (2, "batch"),
         ]  # fmt: skip
@@ -284,6 +286,17 @@ class TestLonger:
             for norm in ("layer", "batch")
         ]
         assert longer.catches_up(made_up(rows)).outcome == outcome
+
+    @pytest.mark.parametrize(
+        ("left", "outcome"), [(0.2, "supported"), (0.02, "refuted"), (0.05, "mixed")]
+    )
+    def test_sorted_stays_behind(self, left: float, outcome: str) -> None:
+        rows: list[Row] = [
+            {"company": "sorted", "steps": n, "norm": norm, "loss": 2.5 + gap * (norm != "layer")}
+            for n, gap in ((10, 0.3), (40, left))
+            for norm in ("layer", "batch")
+        ]
+        assert longer.sorted_stays_behind(made_up(rows)).outcome == outcome
 
 
 class TestPaddedLines:
@@ -483,7 +496,10 @@ class TestRecords:
                     "positions_mend": "refuted",
                 },
             ),
-            (longer.EXPERIMENT, {"catches_up": "supported"}),
+            (
+                longer.EXPERIMENT,
+                {"catches_up": "supported", "sorted_stays_behind": "supported"},
+            ),
             (
                 future.EXPERIMENT,
                 {
