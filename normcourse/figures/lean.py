@@ -39,7 +39,7 @@ def _look(norm: str) -> tuple[str, str]:
 @figure(
     alt=(
         "A table, a row per method. Filled dots: subtracts a mean, divides by a size, has scales, "
-        "has a shift. Each row lacks something that layer norm has."
+        "has a shift. Every row but layer norm's lacks something."
     )
 )
 def parts_table(
