@@ -127,8 +127,8 @@ def layer_chains() -> CourseFigure:
 
 @figure(
     alt=(
-        "Histograms of one channel. Behind the convolution: {first}. Norm then ReLU: a spike at 0 "
-        "and a tail. ReLU then norm: the spike left of 0, mean 0."
+        "Histograms of one channel. Convolution's output: {first}. Norm then ReLU: a spike at 0, a "
+        "tail. ReLU then norm: spike left of 0, mean 0."
     )
 )
 def what_is_read(values: Mapping[str, ArrayLike], first: str = "off centre") -> CourseFigure:
