@@ -369,6 +369,7 @@ def swapped_losses(full: Rows) -> CourseFigure:
                 ax.plot(cut, y, linestyle="none", marker=marker, color=color,
                         markerfacecolor=face, markersize=3.8, alpha=0.75)  # fmt: skip
         ax.axvline(chance, color=OTHER, linestyle="--", linewidth=1.2)
+        ax.margins(x=0.09)  # a number below the last tick would stand beyond the card
         ax.set_yticks(range(len(words)), [SEQUENCE_LOOKS[n][0] for n in words])
         ax.set_ylim(len(words) - 0.4, -0.6)
         shown = f"{domain}: rate {rates[0]:g} (filled), {rates[-1]:g} (hollow)"
