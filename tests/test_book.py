@@ -41,16 +41,15 @@ def test_every_chapter_with_exercises_has_solutions_of_the_same_name() -> None:
     assert learner == authored
 
 
-def test_every_exercise_has_its_card_on_one_page() -> None:
-    """In its chapter; until that is written, on the page of the chapter's exercises."""
+def test_every_exercise_has_its_card_in_its_chapter() -> None:
+    """The card stands in the chapter, and nowhere else."""
     from normcourse.checks import all_exercises
 
     texts = {path: path.read_text(encoding="utf-8") for path in sources(ROOT)}
     for exercise in all_exercises():
         card = re.compile(r"\{live-exercise\} " + exercise.id + r"\b")
-        cards = re.compile(r"\{exercise-cards\} " + exercise.chapter + r"\b")
-        found = [p.name for p, text in texts.items() if card.search(text) or cards.search(text)]
-        assert len(found) == 1, f"{exercise.id} is on {found or 'no page'}"
+        found = [path.stem for path, text in texts.items() if card.search(text)]
+        assert found == [exercise.notebook], f"{exercise.id} is on {found or 'no page'}"
 
 
 @each_notebook

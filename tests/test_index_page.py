@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from normcourse import check
+from normcourse.checks import all_exercises
 from normcourse.site.quiz_data import Number, load_quiz
 
 _PAGE = Path(__file__).parents[1] / "book" / "index.md"
@@ -24,6 +25,18 @@ def test_the_message_on_the_entry_page_is_the_judges(monkeypatch: pytest.MonkeyP
     assert (
         said.split() == str(check(scope["batch_norm_forward"])).split()
     )  # lines are shorter there
+
+
+def test_the_time_of_the_whole_book_is_the_sum_of_the_table() -> None:
+    page = _PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[\d\d .*\| (\d+) \| (\d+) \| (\d+) \|$", page, flags=re.MULTILINE)
+    _, exercises, minutes = (sum(map(int, column)) for column in zip(*rows, strict=True))
+    solving = sum(exercise.minutes for exercise in all_exercises())
+    assert exercises == len(all_exercises())
+    line = (
+        f"about {minutes / 60:.0f} hours altogether, {solving / 60:.0f} of them for the exercises."
+    )
+    assert line in page, f"book/index.md should say: {line}"
 
 
 def test_the_self_test_has_five_questions_that_say_what_to_read() -> None:

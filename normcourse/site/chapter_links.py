@@ -1,8 +1,8 @@
-"""``{chapter}`11```: a chapter by its number, a link once its text is in the book.
+"""``{chapter}`11```: a chapter by its number, a link where the book has its page.
 
-Pages about the whole course name chapters that are still to be written. The role writes number and
-title of the chapter (or its own text: ``{chapter}`the dial <11>```), and links it where there is a
-page; until then the title is that of the chapter's exercises.
+The role writes number and title of the chapter (or its own text: ``{chapter}`the dial <11>```).
+Without a page, as in a course of one's own that has exercises only, the name stays plain text and
+the title is that of the exercises.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ChapterRole(ReferenceRole):
             text = f"chapter: expected a number such as 11, got {self.target!r}"
             message = self.inliner.reporter.error(text, line=self.lineno)
             return [nodes.problematic(self.rawtext, self.rawtext)], [message]
-        self.env.note_reread()  # the chapter may be written later
+        self.env.note_reread()  # the chapter may get a page later
         words = self.title if self.has_explicit_title else ""
         return [ChapterName("", words, number=int(self.target), words=words)], []
 

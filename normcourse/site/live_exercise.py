@@ -150,7 +150,7 @@ class LiveExercise(SphinxDirective):
 
 
 class ExerciseCards(LiveExercise):
-    """The cards of all exercises of a chapter whose text is not written yet."""
+    """The cards of all exercises of a chapter without a text, as in a course of one's own."""
 
     def run(self) -> list[nodes.Node]:
         """Return the cards, in the chapter's order."""

@@ -1,8 +1,7 @@
 """For the page of instructors: ``{chapter-needs}``, and ``{solve}`id other_id```.
 
 The table says which chapters a chapter builds on, from the sentence "You need chapters …" that
-opens it; for a chapter that is still to be written, from the list below. The role names exercises
-with links to their cards and adds up their minutes.
+opens it. The role names exercises with links to their cards and adds up their minutes.
 """
 
 from __future__ import annotations
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 __all__ = ["ChapterNeeds", "SolveRole", "needs", "register"]
-
-# What chapters that have no page yet will build on.
-TO_COME = {8: (7,), 9: (3, 7), 13: (2, 4), 14: (7,), 15: (6, 7, 11), 16: (2, 7)}
 
 
 def needs(opening: str) -> tuple[int, ...]:
@@ -75,9 +71,7 @@ class ChapterNeeds(SphinxDirective):
         lines = ["| chapter | builds on | exercises | their minutes |", "|---|---|---:|---:|"]
         for number in sorted({*pages, *exercises}):
             page = pages.get(number)
-            known = (
-                needs(_opening(Path(self.env.doc2path(page)))) if page else TO_COME.get(number, ())
-            )
+            known = needs(_opening(Path(self.env.doc2path(page)))) if page else ()
             before = ", ".join(f"{{chapter}}`{n:02} <{n}>`" for n in known) or "–"
             own = exercises.get(number, ())
             minutes = sum(exercise.minutes for exercise in own)

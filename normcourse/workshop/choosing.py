@@ -30,12 +30,17 @@ def _cite(sources: tuple[str, ...]) -> str:
     return f"{{cite}}`{','.join(sources)}`" if sources else ""
 
 
+def _link(chapter: str) -> str:
+    """Return the number of a chapter as a link, wherever the table is shown."""
+    return f"{{chapter}}`{chapter[:2]} <{int(chapter[:2])}>`"
+
+
 def guide_table() -> str:
     """Return the rules of the guide as a table in Markdown."""
     lines = ["| if | then not | because | chapter |", "|---|---|---|---|"]
     for rule in guide.RULES:
         reason = rule.reason.format(count=f"fewer than {guide.SMALL_BATCH} examples")
-        seen = " ".join(filter(None, (rule.chapter[:2], _cite(rule.sources))))
+        seen = " ".join(filter(None, (_link(rule.chapter), _cite(rule.sources))))
         lines.append(f"| {rule.said} | {', '.join(rule.against)} | {reason} | {seen} |")
     return "\n".join(lines) + "\n"
 
@@ -44,7 +49,7 @@ def pitfall_table() -> str:
     """Return what one sees and what it is, as a table in Markdown."""
     lines = ["| you see | it is | chapter |", "|---|---|---|"]
     for card in sorted(CARDS.values(), key=lambda card: list(_KINDS).index(card.kind)):
-        lines.append(f"| {card.symptom} | {card.title} | {card.chapter[:2]} |")
+        lines.append(f"| {card.symptom} | {card.title} | {_link(card.chapter)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -96,7 +101,7 @@ _OPENING = (
 
 
 def _section(name: str, card: Card) -> list[dict[str, Any]]:
-    where = f"Chapter {card.chapter[:2]}"
+    where = f"[Chapter {card.chapter[:2]}]({card.chapter}.ipynb)"
     cite = f" {_cite(card.sources)}" if card.sources else ""
     figure = {
         "caption": f"Recorded: {card.title}, before and after, against {card.axis}.",

@@ -55,7 +55,7 @@ EXAMPLES: dict[str, Callable[[], figures.CourseFigure]] = {
     "variance_divisor": figures.variance_divisor,
     "worked_example": lambda: figures.worked_example([2.0, 4.0, 6.0, 8.0]),
 }
-for _path in sorted(Path(__file__).parent.glob("*_specimens.py")):  # those of later chapters
+for _path in sorted(Path(__file__).parent.glob("*_specimens.py")):  # a file for each later part
     EXAMPLES |= importlib.import_module(_path.stem).EXAMPLES
 
 
