@@ -297,8 +297,8 @@ def residual_blocks() -> CourseFigure:
 
 @figure(
     alt=(
-        "Variance of the stream by block, log scale. Without norms it rises by millions, with "
-        "batch norm about tenfold; with a last gamma of 0 it is flat."
+        "Variance of the stream by block, log scale. Without norms it rises a hundred-thousandfold "
+        "and more, with batch norm about tenfold; with a last gamma of 0 it is flat."
     )
 )
 def stream_variance(full: Rows, live: Rows | None = None) -> CourseFigure:
@@ -340,12 +340,12 @@ def stream_variance(full: Rows, live: Rows | None = None) -> CourseFigure:
 
 @figure(
     alt=(
-        "Share of a branch in the variance of the sum, by block. With batch norm it falls towards "
-        "zero like one over depth; without norms it stays as large."
+        "Variance of a branch over that of its block's output, by block. With batch norm it falls "
+        "towards zero like one over depth; without norms it stays as large."
     )
 )
 def share_by_block(full: Rows) -> CourseFigure:
-    """Draw how much of the sum each branch adds, with and without batch norm.
+    """Draw the variance of each branch over that of its block's output, with and without norms.
 
     Args:
         full: rows with ``kind``, ``norm``, ``start``, ``block``, ``share``.
@@ -364,7 +364,7 @@ def share_by_block(full: Rows) -> CourseFigure:
         ax.set_yticks([0.03, 0.1, 0.3, 1, 3], ["0.03", "0.1", "0.3", "1", "3"])
         ax.yaxis.set_minor_locator(NullLocator())
     fig.axes[1].legend(loc="upper right", fontsize=10)
-    fig.axes[0].set_ylabel("variance of branch / of sum")
+    fig.axes[0].set_ylabel("variance, branch / output")
     return fig
 
 
