@@ -128,7 +128,8 @@ RULES: tuple[Rule, ...] = (
         "contrast is a nuisance",
         {"contrast": ("nuisance",)},
         ("batch", "group", "layer", "rms"),
-        "it does not standardize each channel of each image, so contrast and colour cast stay",
+        "it does not standardize each channel of each image by itself, so a colour cast stays, and "
+        "under BatchNorm the contrast too",
         "10_instance_norm",
         ("ulyanov2016instance", "huang2017arbitrary"),
     ),

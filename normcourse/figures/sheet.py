@@ -24,6 +24,7 @@ from normcourse.norms.sheet import (
     BACKWARD,
     CHECKS,
     FORWARD,
+    GRADIENT,
     GROUPS,
     KINDS,
     MAIN,
@@ -158,10 +159,13 @@ def _placements(paper: _Paper, y: float) -> None:
     for place, (name, formula) in enumerate(placements().items(), start=1):
         paper.text(MARGIN, y + 0.19 * place, name, 7.5)
         paper.text(1.45, y + 0.19 * place, formula, 6.8, family="monospace")
+    for place, line in enumerate(GRADIENT):
+        paper.text(MARGIN, y + 1.145 + 0.145 * place, line, 6.9)
 
 
 def _checks(paper: _Paper, y: float) -> None:
-    paper.heading(4.0, y, "Before you run it")
+    left = 3.85
+    paper.heading(left, y, "Before you run it")
     for place, (words, where) in enumerate(CHECKS, start=1):
         chapters = ", ".join(map(str, where))
-        paper.text(4.0, y + 0.158 * place, f"{words.replace('`', '')} ({chapters})", 6.9)
+        paper.text(left, y + 0.158 * place, f"{words.replace('`', '')} ({chapters})", 6.9)

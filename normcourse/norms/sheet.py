@@ -25,6 +25,12 @@ BACKWARD = (
     r"dx = \frac{1}{\sqrt{\sigma^2 + \epsilon}}"
     r"\left(g - \overline{g} - \hat x \, \overline{g \hat x}\right), \quad g = \gamma \, dy"
 )
+# What the line of the gradient leaves unsaid, in Markdown that matplotlib reads, too.
+GRADIENT = (
+    r"Bars: means over what shares $\mu$. RMSNorm: $\mu = 0$, no $\overline{g}$.",
+    r"$d\gamma = \sum dy\,\hat x$, $d\beta = \sum dy$, over what shares $\gamma$ and $\beta$.",
+    r"BatchNorm in inference: fixed $\mu$, $\sigma$; $dx = g / \sqrt{\sigma^2 + \epsilon}$.",
+)
 # What to think of before a run: the sentence, and the chapters that show why.
 CHECKS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("The variance is the biased one, divided by n, and eps stands inside the root.", (2,)),
@@ -34,7 +40,7 @@ CHECKS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("A bias before BatchNorm cancels. Leave it out.", (2, 13)),
     ("A scale of the weights before a norm cancels; it sets their learning rate.", (3,)),
     ("Fold BatchNorm into the layer before it for inference only.", (4,)),
-    ("Padding is no data: keep it out of the statistics.", (6, 8)),
+    ("Padding enters a mean over batch or time, not that of one token.", (6, 8)),
     ("Groups are neighbours: their order belongs to the trained net.", (11,)),
     ("Pre-Norm needs one more norm at the end of the stack.", (14,)),
 )

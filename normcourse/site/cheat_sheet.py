@@ -21,6 +21,7 @@ from normcourse.norms.sheet import (
     BACKWARD,
     CHECKS,
     FORWARD,
+    GRADIENT,
     GROUPS,
     KINDS,
     MAIN,
@@ -67,9 +68,9 @@ def page() -> str:
         "## The one formula",
         f"$$\n{FORWARD}\n$$",
         "Mean and variance are taken over the values that the method pools, the variance with "
-        "divisor n. The gradient, with bars for means over the same values:",
+        "divisor n. The gradient:",
         f"$$\n{BACKWARD}\n$$",
-        "RMSNorm leaves out the mean, and with it the middle term.",
+        "\n".join(f"- {line}" for line in GRADIENT),
         "## Five methods, counted",
         _table(
             ("method", "for an array of shape", "means", "values per mean", "learned", "kept"),
