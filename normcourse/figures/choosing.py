@@ -70,8 +70,9 @@ def guide_ranks(situations: Mapping[str, Sequence[str]], methods: Sequence[str])
     for row, (name, works) in enumerate(situations.items()):
         ax.axhline(row + 0.5, color=FAINT, linewidth=0.8)
         words = name.partition(":")[0]
-        words = words if len(words) < 46 else textwrap.shorten(words, 44, placeholder=" …")
-        ax.text(-0.8, row, words, ha="right", va="center", fontsize=8.8)
+        size = 8.8 if len(words) < 46 else 7.8
+        words = words if len(words) < 46 else textwrap.fill(words, 1 + 2 * len(words) // 3)
+        ax.text(-0.8, row, words, ha="right", va="center", fontsize=size, linespacing=0.95)
         for column, method in enumerate(methods):
             if method not in works:
                 ax.plot(column, row, ".", color=FAINT, markersize=4)

@@ -118,10 +118,11 @@ def cancelled_digits(full: Rows, live: Rows | None = None) -> CourseFigure:
         ax.annotate(
             dtype,
             (curve.x[0], curve.median[0]),
-            xytext=(14, -4),
+            xytext=(9, -3),
             textcoords="offset points",
             ha="left",
             va="center",
+            fontsize=9,
         )
         draw_live(ax, live, "ratio", "error", dtype=dtype, method="one pass")
     ax.axhline(1, color=OTHER, linestyle="--", linewidth=1)
