@@ -42,6 +42,36 @@ def test_a_chapter_needs_earlier_ones_and_every_exercise_has_its_chapter() -> No
         assert all(number < int(path.name[:2]) for number in teaching.needs(opening)), path.name
 
 
+def _needs() -> dict[int, tuple[int, ...]]:
+    pages = sorted((ROOT / "book").glob("[0-9][0-9]_*.ipynb"))
+    return {int(page.name[:2]): teaching.needs(teaching._opening(page)) for page in pages}
+
+
+def _way(number: int, needs: dict[int, tuple[int, ...]]) -> set[int]:
+    return {number}.union(*(_way(before, needs) for before in needs[number]))
+
+
+def test_ways_and_gaps_are_those_of_the_openings() -> None:
+    needs = _needs()
+    for place, end in (("Transformers", 14), ("convolutional nets", 13)):
+        (way,) = re.findall(rf"to {place} is ([\d, ]+)[;.]", PAGE)
+        assert way == ", ".join(f"{number:02}" for number in sorted(_way(end, needs)))
+    built_on = {number for before in needs.values() for number in before}
+    (ends,) = re.findall(r"Nothing builds on ([\d, and]+):", PAGE)
+    assert {int(number) for number in re.findall(r"\d+", ends)} == set(needs) - built_on - {15}
+
+
+@pytest.mark.parametrize("schedule", ["Four weeks", "A term"])
+def test_a_schedule_has_what_its_chapters_need(schedule: str) -> None:
+    part = PAGE.split(f"## {schedule}\n")[1].split("\n## ")[0]
+    met: set[int] = set()
+    needs = _needs()
+    for row in re.findall(r"^\| [\d, ]+ \|([^|]*)\|", part, flags=re.MULTILINE):
+        met |= {int(number) for number in re.findall(r"\{chapter\}`(\d+)`", row)}
+        assert all(set(needs[number]) <= met for number in met), row
+    assert met
+
+
 def test_the_table_follows_the_chapters(build: Build) -> None:
     cells = [notebook.new_markdown_cell("# Sums\n\nYou need chapter 02; allow an hour.\n\n## One")]
     built = build(
