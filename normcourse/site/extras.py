@@ -80,11 +80,22 @@ IN_TURN = """\
     }
   },
 };
-addEventListener('DOMContentLoaded', () => requestAnimationFrame(() => setTimeout(() => {
-  const script = document.createElement('script');
-  script.src = ADDRESS;
-  document.head.append(script);
-})));
+{
+  let asked = false;
+  const load = () => {
+    if (asked) return;
+    asked = true;
+    const script = document.createElement('script');
+    script.src = ADDRESS;
+    document.head.append(script);
+  };
+  const soon = () => requestAnimationFrame(() => setTimeout(load));
+  addEventListener('DOMContentLoaded', () => {
+    if (!window.PerformanceObserver?.supportedEntryTypes?.includes('paint')) return soon();
+    new PerformanceObserver(soon).observe({ type: 'paint', buffered: true });
+    addEventListener('load', () => setTimeout(load, 3000));  // a hidden page paints nothing
+  });
+}
 """
 
 

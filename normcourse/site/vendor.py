@@ -68,7 +68,7 @@ def font_faces() -> str:
     """
     rule = (
         "@font-face {{ font-family: 'Course Serif'; font-style: {style}; font-weight: 200 900;\n"
-        "  font-display: swap; unicode-range: {range};\n"
+        "  font-display: optional; unicode-range: {range};\n"
         "  src: url({family}-{subset}-wght-{style}.woff2) format('woff2'); }}\n"
     )
     return "".join(

@@ -1,18 +1,22 @@
-"""One style sheet a page with everything in it, scripts that wait, the same page otherwise."""
+"""One style sheet a page with what it can use, scripts that wait, the same page otherwise."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
+
 from normcourse.site.bundle import (
     FOLDER,
     bundle,
     defer_scripts,
-    drop_font_preloads,
+    drop_preloads,
+    inline_options,
     one_style_sheet,
-    without_icons,
+    with_sizes,
 )
+from normcourse.site.prune import names_used, prune
 
 from .conftest import Build
 
@@ -69,7 +73,7 @@ def test_a_page_names_one_style_sheet_where_the_first_stood(tmp_path: Path) -> N
     assert len(written) == 1
     (root / "book" / "page.html").write_text(page, encoding="utf-8")
     assert bundle(root, root / "book" / "page.html", write) == page  # once more changes nothing
-    assert "preload" not in drop_font_preloads(page)
+    assert "preload" not in drop_preloads(page)
 
 
 def test_a_page_with_a_style_sheet_of_another_host_is_left_alone(tmp_path: Path) -> None:
@@ -81,16 +85,67 @@ def test_a_page_with_a_style_sheet_of_another_host_is_left_alone(tmp_path: Path)
 
 def test_scripts_of_the_head_wait_in_their_order() -> None:
     head = (
-        '<script src="documentation_options.js"></script><script src="a.js" id="x"></script>'
+        '<script src="a.js" id="x"></script><script src="b.js"></script>'
         '<script type="module" src="m.js"></script><script>inline</script>'
     )
     page = f'<head>{head}</head><body><script src="end.js"></script></body>'
-    assert defer_scripts(page) == page.replace('<script src="a.js"', '<script defer src="a.js"')
+    waiting = page.replace('<script src="a', '<script defer src="a')
+    assert defer_scripts(page) == waiting.replace('<script src="b', '<script defer src="b')
 
 
-def test_icons_that_are_used_stay() -> None:
-    style = '.fa-up:before{content:"\\f1"}.fa-x::before,.fa-y::before{content:"\\f2"}.fa-solid{a:b}'
-    assert without_icons(style, {"fa-y"}) == style.replace('.fa-up:before{content:"\\f1"}', "")
+def test_what_the_page_reads_at_once_stands_in_it(tmp_path: Path) -> None:
+    root = site(tmp_path)
+    (root / "_static" / "documentation_options.js").write_text("const A = 1;\n", encoding="utf-8")
+    script = '<script src="../_static/documentation_options.js?v=1"></script>'
+    page = root / "book" / "page.html"
+    assert inline_options(root, page, f"<head>{script}</head>") == (
+        "<head><script>const A = 1;</script></head>"
+    )
+    missing = script.replace("../", "")
+    assert inline_options(root, page, missing) == missing
+
+
+def test_pictures_say_their_size(tmp_path: Path) -> None:
+    root = site(tmp_path)
+    (root / "_static" / "a b.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="36pt"/>', encoding="utf-8"
+    )
+    page = root / "book" / "page.html"
+    image = '<img alt="x" src="../_static/a%20b.svg" />'
+    sized = f'<img width="96" height="48"{image[4:]}'
+    assert with_sizes(root, page, image) == sized
+    others = (sized, '<img style="width: 3em" src="../_static/a%20b.svg">', '<img src="none.svg">')
+    for text in others:
+        assert with_sizes(root, page, text) == text
+
+
+PAGE = (
+    '<p class="used other" id="place"></p><script>node.classList.add("by-script")</script>'
+    "<p>not a-name</p>"
+)
+
+
+@pytest.mark.parametrize(
+    ("style", "kept"),
+    [
+        (".used{a:b}", ".used{a:b}"),
+        (".unused{a:b}", ""),
+        (".used .unused,.other>p{a:b}", ".other>p{a:b}"),
+        ("#place{a:b}#gone{a:b}", "#place{a:b}"),
+        (".by-script{a:b}.from-file{a:b}.a-name{a:b}", ".by-script{a:b}\n.from-file{a:b}"),
+        (".used:not(.unused){a:b}", ".used:not(.unused){a:b}"),
+        ('[data-theme=dark] p::after{content:".x"}', '[data-theme=dark] p::after{content:".x"}'),
+        (".bs-tooltip-top{a:b}.nc-of-parts{a:b}", ".bs-tooltip-top{a:b}\n.nc-of-parts{a:b}"),
+        (".used{a:b}} .other{a:b}", ".used{a:b}"),
+        ("@media print{.used{a:b}.unused{a:b}}", "@media print{.used{a:b}}"),
+        ("@media print{.unused{a:b}}", ""),
+        ("@font-face{src:url(a.woff2)}/* .used */", "@font-face{src:url(a.woff2)}"),
+        ("@keyframes turn{to{a:b}}", "@keyframes turn{to{a:b}}"),
+        (".fa-used:before{content:'1'}.used.fa-x::before{content:'2'}", ""),
+    ],
+)  # fmt: skip
+def test_rules_that_no_page_can_use_are_left_out(style: str, kept: str) -> None:
+    assert prune(style, names_used([PAGE], ["add('from-file')"])) == kept
 
 
 def test_the_built_site(build: Build) -> None:
@@ -99,5 +154,8 @@ def test_the_built_site(build: Build) -> None:
         name: re.findall(r'rel="stylesheet"[^>]*href="([^"]+)"', built.html(name)) for name in "b"
     }
     (address,) = names["b"]
-    assert ".nc-exercise" in (built.outdir / address).read_text(encoding="utf-8")
+    style = (built.outdir / address).read_text(encoding="utf-8")
+    assert ".nc-exercise" in style
+    whole = (path.stat().st_size for path in built.outdir.rglob("*.css") if FOLDER not in str(path))
+    assert len(style) < sum(whole) / 2
     assert [path.name for path in (built.outdir / FOLDER).iterdir()] == [Path(address).name]
