@@ -78,6 +78,7 @@ IN_TURN = """\
         since = performance.now();
       }
     }
+    dispatchEvent(new Event('nc-typeset'));
   },
 };
 {
