@@ -4,7 +4,7 @@
 const wideParts = { "div.math": "Wide formula", "mjx-container": "Wide formula", ".pst-scrollable-table-container": "Wide table", "main pre": "Wide code", ".cell_output .text_html": "Wide output" };
 
 function reachable({ target }) {
-  if (target.scrollWidth <= target.clientWidth + 1) return;
+  if (target.scrollWidth <= target.clientWidth) return;
   const [, name] = Object.entries(wideParts).find(([selector]) => target.matches(selector));
   target.tabIndex = 0;
   target.setAttribute("role", "group");
