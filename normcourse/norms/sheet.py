@@ -67,6 +67,7 @@ def counts(method: Method) -> Counts:
     """Return the counts of one of the main methods for images, or tokens where it pools D.
 
     Example:
+        >>> from normcourse.norms import METHODS
         >>> counts(METHODS["batch_norm"])
         Counts(shape=(8, 12, 5, 5), means=12, values=200, learned=24)
         >>> counts(METHODS["group_norm"]).means

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -87,7 +88,7 @@ def bundle_editor(node_modules: Path, cache: Path) -> bytes:
     kept = cache / f"editor-{key}.js"
     if not kept.is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(".part")
+        part = kept.with_name(f"{kept.stem}-{os.getpid()}.part")  # others may be at it, too
         _esbuild(source, node_modules, part)
         part.replace(kept)
     return kept.read_bytes()
