@@ -101,15 +101,13 @@ class Host:
             LoadError: the file's code does not come to an end.
             NoChild: the process does not start.
         """
-        for attempt in range(3):  # a second process if the first was lost since it was last used
+        for _ in range(2):  # a second process if the first was lost since it was last used
             child = self._loaded()
-            reply, reason = child.ask({"do": "branch"}, 10.0)
+            reply, _ = child.ask({"do": "branch"}, 10.0)
             if reply is not None:
                 child.branched = bool(reply.get("branched"))
                 return child
             self.close()
-            if attempt and not self._fallen_back:  # what the file did ended the process late
-                self._fallen_back = stopped(reason)
         raise LoadError("the code outside the functions ends the process that runs it.")
 
     def leave(self) -> None:

@@ -19,6 +19,7 @@ import os
 import sys
 import types
 import warnings
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 MAX_MESSAGE = 80 * 1024 * 1024
@@ -108,9 +109,17 @@ def install_shim() -> None:
 class Server:
     """Answers load, supply, signature, call, branch and end messages until the stream ends."""
 
-    def __init__(self, codec: Any, probes: Any, requests: BinaryIO, replies: BinaryIO) -> None:
+    def __init__(
+        self,
+        codec: Any,
+        probes: Any,
+        requests: BinaryIO,
+        replies: BinaryIO,
+        settle: Callable[[], None] = lambda: None,
+    ) -> None:
         self._codec, self._probes = codec, probes
         self._requests, self._replies = requests, replies
+        self._settle = settle  # what is called when the file is loaded
         self._namespace: dict[str, Any] = {}
         self._owner = os.getpid()
         self._on_branch = False
@@ -137,6 +146,8 @@ class Server:
         self._namespace, errors = load_cells(
             request["cells"], definitions_only=request["definitions_only"]
         )
+        if os.getpid() == self._owner:
+            self._settle()
         return {"errors": errors[:50]}
 
     def _supply(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -177,26 +188,58 @@ class Server:
         return {"ended": os.waitstatus_to_exitcode(status)}
 
 
-def _step_behind() -> None:
+def _step_behind() -> Callable[[], None]:
     """Go on in a copy: what a file ends as its parent is this process, and never the judge.
 
-    This process waits and ends as the copy ended; the copy ends with it.
+    This process answers one call, waits, and ends as the copy ended; the copy ends with it. What
+    is returned makes that call: a process that a file has ended does not answer, and the copy ends
+    there, so that the file's fate does not hang on who is faster.
     """
     import ctypes
     import signal
+    import socket
 
     own = os.getpid()
     try:
-        pid = os.fork()
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind("")  # a name that the system makes up and that is no file
+        listener.listen(1)
+        name, pid = listener.getsockname(), os.fork()
     except OSError:
-        return
+        return lambda: None
     if pid == 0:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         if os.getppid() != own:  # it ended in between
             os._exit(1)
-        return
+        listener.close()
+
+        def settle() -> None:
+            try:
+                with socket.socket(socket.AF_UNIX) as caller:
+                    caller.connect(name)
+                    answered = caller.recv(1)
+            except OSError:
+                answered = b""
+            if not answered:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        return settle
+    kept = os.dup2(listener.fileno(), 64)
     os.closerange(0, 64)  # the channel is the copy's alone
-    _, status = os.waitpid(pid, 0)
+    listener.detach()
+    listener = socket.socket(fileno=kept)
+    listener.settimeout(0.02)
+    status = None
+    while status is None:  # until the copy calls or ends
+        try:
+            caller, _ = listener.accept()
+        except TimeoutError:
+            ended, code = os.waitpid(pid, os.WNOHANG)
+            status = code if ended else None
+        else:
+            caller.send(b"!")
+            caller.close()
+            _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         if -code not in (signal.SIGKILL, signal.SIGSTOP):
@@ -263,8 +306,7 @@ def main(folder: str, memory_mb: int, cpu_seconds: int, preload: list[str]) -> N
     limit_resources(memory_mb, cpu_seconds)
     gc.freeze()  # what is imported stays, and a branch shares it as long as nobody looks at it
     gc.enable()  # off while the imports ran, which it makes slower
-    if CAN_BRANCH:
-        _step_behind()
+    settle = _step_behind() if CAN_BRANCH else lambda: None
     write_message(replies, b"ready")
-    Server(codec, probes, requests, replies).serve()
+    Server(codec, probes, requests, replies, settle).serve()
     os._exit(0)  # threads and exit handlers of the learner's code end here

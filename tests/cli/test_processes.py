@@ -77,6 +77,7 @@ def test_a_file_that_ends_its_parent_as_it_loads_gets_a_verdict(here: Path) -> N
     done = run("check", path)
     assert (done.returncode, done.stderr) == (0, b"")  # its definitions alone are right
     assert f"{FORWARD}: passed".encode() in done.stdout
+    assert b"did not end well (it was ended by SIGKILL)" in b" ".join(done.stdout.split())
 
 
 def test_exit_codes(here: Path) -> None:
