@@ -7,23 +7,17 @@ from typing import ClassVar
 
 import pytest
 import torch
+from result_specimens import assert_recorded, made_up
 from torch import nn
 
 from normcourse.evidence import recorded
-from normcourse.experiments import Experiment, Result, Row
+from normcourse.experiments import Experiment, Row
 from normcourse.experiments import dyt_alpha as alpha
 from normcourse.experiments import half_precision as half
 from normcourse.experiments import leaner_norms as leaner
 from normcourse.experiments import query_norms as queries
-from normcourse.experiments.result import Environment
 from normcourse.experiments.text import in_order, load_text
 from normcourse.modules import LayerNorm, RMSNorm
-
-
-def made_up(rows: list[Row]) -> Result:
-    """Return a result that holds these rows, of one seed where they name none."""
-    marked = tuple({"seed": 0, **row} for row in rows)
-    return Result("made_up", "own", {}, marked, {}, Environment.here(), "")
 
 
 class TestLeanerNorms:
@@ -395,11 +389,7 @@ class TestRecords:
         ids=lambda value: value.name if isinstance(value, Experiment) else "",
     )
     def test_verdicts(self, experiment: Experiment, outcomes: dict[str, str]) -> None:
-        full = recorded(experiment.name)
-        assert len(full.seeds) >= 10
-        assert not full.stale
-        found = {name: rule(full).outcome for name, rule in experiment.decisions.items()}
-        assert found == outcomes
+        assert_recorded(experiment, outcomes)
 
     def test_float32_statistics_err_as_little_as_rounding(self) -> None:
         assert max(recorded("half_precision").where(way="wide").values("error")) < 1.01

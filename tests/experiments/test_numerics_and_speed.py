@@ -8,19 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from result_specimens import assert_recorded, made_up
 from torch import nn
 
 from normcourse.evidence import recorded
-from normcourse.experiments import Experiment, Result, Row
+from normcourse.experiments import Experiment, Row
 from normcourse.experiments import norm_share as share
 from normcourse.experiments import one_pass_variance as variance
-from normcourse.experiments.result import Environment
-
-
-def made_up(rows: list[Row]) -> Result:
-    """Return a result that holds these rows, of one seed where they name none."""
-    marked = tuple({"seed": 0, **row} for row in rows)
-    return Result("made_up", "own", {}, marked, {}, Environment.here(), "")
 
 
 class TestVariance:
@@ -246,11 +240,7 @@ class TestRecords:
         ids=lambda value: value.name if isinstance(value, Experiment) else "",
     )
     def test_verdicts(self, experiment: Experiment, outcomes: dict[str, str]) -> None:
-        full = recorded(experiment.name)
-        assert len(full.seeds) >= 10
-        assert not full.stale
-        found = {name: rule(full).outcome for name, rule in experiment.decisions.items()}
-        assert found == outcomes
+        assert_recorded(experiment, outcomes)
 
     def test_a_seed_of_the_record_comes_out_again(self) -> None:
         full = recorded("one_pass_variance")

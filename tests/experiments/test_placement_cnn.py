@@ -6,23 +6,17 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from result_specimens import assert_recorded, made_up
 from torch import nn
 
 from normcourse.evidence import recorded
-from normcourse.experiments import Experiment, Result, Row
+from normcourse.experiments import Experiment, Row
 from normcourse.experiments import clean_skip as skips
 from normcourse.experiments import norm_order as order
 from normcourse.experiments import redundant_bias as bias
 from normcourse.experiments import residual_digits as nets
 from normcourse.experiments import residual_variance as variance
 from normcourse.experiments import zero_gamma as gamma
-from normcourse.experiments.result import Environment
-
-
-def made_up(rows: list[Row]) -> Result:
-    """Return a result that holds these rows, of one seed where they name none."""
-    marked = tuple({"seed": 0, **row} for row in rows)
-    return Result("made_up", "own", {}, marked, {}, Environment.here(), "")
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -389,11 +383,7 @@ class TestRecords:
         ids=lambda value: value.name if isinstance(value, Experiment) else "",
     )
     def test_verdicts(self, experiment: Experiment, outcomes: dict[str, str]) -> None:
-        full = recorded(experiment.name)
-        assert len(full.seeds) >= 10
-        assert not full.stale
-        found = {name: rule(full).outcome for name, rule in experiment.decisions.items()}
-        assert found == outcomes
+        assert_recorded(experiment, outcomes)
 
     def test_a_seed_of_the_record_comes_out_again(self) -> None:
         full = recorded("residual_variance")

@@ -7,25 +7,19 @@ from typing import Any
 
 import pytest
 import torch
+from result_specimens import assert_recorded, made_up
 
 from normcourse.evidence import recorded
-from normcourse.experiments import Experiment, Result, Row
+from normcourse.experiments import Experiment, Row
 from normcourse.experiments import placement_nets as nets
 from normcourse.experiments import placement_qk as qk
 from normcourse.experiments import placement_start as start
 from normcourse.experiments import placement_training as training
-from normcourse.experiments.result import Environment
 from normcourse.experiments.text import guessing_loss, load_text, windows
 from normcourse.experiments.transformer import next_letter_loss, train_language
 from normcourse.norms import deep_norm_constants
 
 SIZES = {"depth": 2, "width": 8, "heads": 2, "length": 12}
-
-
-def made_up(rows: list[Row]) -> Result:
-    """Return a result that holds these rows, of one seed where they name none."""
-    marked = tuple({"seed": 0, **row} for row in rows)
-    return Result("made_up", "own", {}, marked, {}, Environment.here(), "")
 
 
 def fresh(place: str, **options: Any) -> nets.CharTransformer:
@@ -315,11 +309,7 @@ class TestRecords:
         ids=lambda value: value.name if isinstance(value, Experiment) else "",
     )
     def test_verdicts(self, experiment: Experiment, outcomes: dict[str, str]) -> None:
-        full = recorded(experiment.name)
-        assert len(full.seeds) >= 10
-        assert not full.stale
-        found = {name: rule(full).outcome for name, rule in experiment.decisions.items()}
-        assert found == outcomes
+        assert_recorded(experiment, outcomes)
 
     def test_a_seed_of_the_record_comes_out_again(self) -> None:
         full = recorded("placement_start")

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import pytest
 import torch
+from result_specimens import assert_recorded, made_up
 from torch import nn
 
-from normcourse.evidence import recorded
 from normcourse.experiments import Experiment, Result, Row
 from normcourse.experiments import future_leak as future
 from normcourse.experiments import language_longer as longer
@@ -18,15 +18,8 @@ from normcourse.experiments import padded_language as lines
 from normcourse.experiments import recurrent_norms as recurrent
 from normcourse.experiments import sequence_norms as sequences
 from normcourse.experiments import swapped_axes as swapped
-from normcourse.experiments.result import Environment
 from normcourse.experiments.text import load_text
 from normcourse.experiments.transformer import FeaturesFirst
-
-
-def made_up(rows: list[Row]) -> Result:
-    """Return a result that holds these rows, of one seed where they name none."""
-    marked = tuple({"seed": 0, **row} for row in rows)
-    return Result("made_up", "own", {}, marked, {}, Environment.here(), "")
 
 
 class TestSequenceNorms:
@@ -516,8 +509,4 @@ class TestRecords:
         ids=lambda value: value.name if isinstance(value, Experiment) else "",
     )
     def test_verdicts(self, experiment: Experiment, outcomes: dict[str, str]) -> None:
-        full = recorded(experiment.name)
-        assert len(full.seeds) >= 10
-        assert not full.stale
-        found = {name: rule(full).outcome for name, rule in experiment.decisions.items()}
-        assert found == outcomes
+        assert_recorded(experiment, outcomes)
