@@ -95,7 +95,7 @@ def _badge(status: str) -> str:
 def _table(rows: str) -> str:
     return (
         "```````{list-table} What is said, and what is so\n"
-        ":header-rows: 1\n:name: claims\n:class: nc-evidence\n:widths: 29 36 35\n\n"
+        ":header-rows: 1\n:class: nc-evidence\n:widths: 29 36 35\n\n"
         "* - Often said\n  - What is so\n  - How we know\n"
         f"{rows}\n```````\n"
     )

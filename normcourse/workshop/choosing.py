@@ -107,11 +107,12 @@ def _section(name: str, card: Card) -> list[dict[str, Any]]:
         "caption": f"Recorded: {card.title}, before and after, against {card.axis}.",
         "name": f"fig-pitfall-{name.replace('_', '-')}",
     }
+    shown = f"{{numref}}`{figure['name']}` shows both nets."
     call = f'figures.pitfall(record, "{name}",\n                CARDS["{name}"].axis)'
     return [
         _text(f"### {card.title}\n\n**You see.** {card.symptom}"),
         _code(f'{card.failing}\nprint("fine:", bool(fine))'),
-        _text(f"**Why.** {card.diagnosis}\n\n**Cure.** {card.cure} {where}{cite}."),
+        _text(f"**Why.** {card.diagnosis}\n\n**Cure.** {card.cure} {where}{cite}. {shown}"),
         _code(f'{card.mended}\nprint("fine:", bool(fine))'),
         _code(call, tags=["hide-input"], mystnb={"figure": figure}),
     ]

@@ -413,6 +413,14 @@ PAPERS = {
     },
 }
 
+_DEFINITIONS = {  # labels in the chapters
+    "BatchNorm": "def-batch-norm",
+    "LayerNorm": "def-layer-norm",
+    "RMSNorm": "def-rms-norm",
+    "GroupNorm": "def-group-norm",
+    "InstanceNorm": "def-instance-norm",
+}
+
 
 def record(names: list[str]) -> dict[str, Any]:
     """Measure libraries and return the whole record, theirs renewed."""
@@ -447,7 +455,10 @@ def page(known: dict[str, Any]) -> str:
         columns["paper"] = PAPERS.get(method, {})
         columns = {title: column for title, column in columns.items() if column}
         heads = [f"{title} {column['name']}" for title, column in columns.items()]
-        lines += [f"## {method}", "", "| what | " + " | ".join(heads) + " |"]
+        lines += [f"## {method}", ""]
+        if method in _DEFINITIONS:
+            lines += [f"What the layer computes: {{prf:ref}}`{_DEFINITIONS[method]}`.", ""]
+        lines.append("| what | " + " | ".join(heads) + " |")
         lines.append("|---|" + "---|" * len(columns))
         for row in facts:
             if row != "name":
