@@ -10,7 +10,8 @@ import torch
 from result_specimens import assert_recorded, made_up
 
 from normcourse.evidence import recorded
-from normcourse.experiments import Experiment, Row
+from normcourse.experiments import Experiment, Result, Row
+from normcourse.experiments import placement_deeper as deeper
 from normcourse.experiments import placement_nets as nets
 from normcourse.experiments import placement_qk as qk
 from normcourse.experiments import placement_start as start
@@ -238,6 +239,102 @@ class TestTraining:
     def test_inside_keeps_up(self, inside: float, sandwich: float, outcome: str) -> None:
         loss = {("res-post", 9): inside, ("sandwich", 9): sandwich, ("pre", 9): 2.5}
         assert training.inside_keeps_up(made_up(net_rows(loss))).outcome == outcome
+
+
+def all_places(
+    *, warm: float = 2.5, bare: float = 2.5, shallow: float = 2.5, last: float | None = None
+) -> Result:
+    """Nets of the four places of ``placement_deeper``; pre-norm ends at 2.5 with and without.
+
+    Args:
+        warm: test loss of the other places with warm-up.
+        bare: their loss without, at the greater depth.
+        shallow: the same at the smaller depth.
+        last: that of DeepNorm at the greater depth, if it differs.
+    """
+    loss = {("pre", 0): 2.5, ("pre", 9): 2.5}
+    for place in deeper.OTHERS:
+        loss |= {(place, 0): bare, (place, 9): warm}
+    rows = net_rows(loss)
+    for row in rows:
+        if row["place"] == "pre" or row["warmup"]:
+            continue
+        if row["depth"] == 4:
+            row["loss"] = shallow
+        elif row["place"] == "deep" and last is not None:
+            row["loss"] = last
+    return made_up(rows)
+
+
+class TestOtherPlaces:
+    def test_rows(self) -> None:
+        settings = {
+            "places": {"pre": [2], "res-post": [2, 3]},
+            "rates": [0.003, 1e30],
+            "warmup": 2,
+            "steps": training.LAST,
+        }
+        rows, _ = deeper.EXPERIMENT.one_seed(0, settings)
+        result = made_up(rows)
+        assert len(rows) == 3 * 2 * 2
+        assert not any("curve" in row for row in rows)
+        assert result.where(place="res-post").distinct("depth") == [2, 3]
+        assert result.where(place="res-post", depth=3).distinct("warmup") == [0, 2]
+        assert set(result.where(rate=1e30).values("loss")) == {float("inf")}
+
+    def test_rows_are_those_of_the_other_experiment(self) -> None:
+        """Whether curves are kept or not, a net is the same net."""
+        settings = {"rates": [0.003], "warmup": 2, "steps": training.LAST}
+        rows, _ = deeper.EXPERIMENT.one_seed(1, {"places": {"sandwich": [2]}, **settings})
+        others, _ = training.EXPERIMENT.one_seed(
+            1, {"places": {"sandwich": [2]}, "bare": ["sandwich"], **settings}
+        )
+        assert rows == [row for row in others if "loss" in row]
+
+    @pytest.mark.parametrize(
+        ("bare", "shallow", "last", "outcome"),
+        [
+            (2.54, 2.54, None, "supported"),
+            (2.56, 2.5, None, "mixed"),
+            (2.5, 2.56, None, "mixed"),
+            (2.61, 2.5, None, "refuted"),
+            (2.61, 2.5, 2.5, "mixed"),
+        ],
+    )
+    def test_need_no_warmup(
+        self, bare: float, shallow: float, last: float | None, outcome: str
+    ) -> None:
+        result = all_places(bare=bare, shallow=shallow, last=last)
+        assert deeper.need_no_warmup(result).outcome == outcome
+
+    def test_each_place_is_looked_at_where_it_does_best(self) -> None:
+        """At a worse rate the warm-up saves much; that does not count."""
+        rows = list(all_places().rows)
+        worse = [{**row, "rate": 0.01, "loss": 3.0 - 0.05 * int(row["warmup"]), "end": 2.9}
+                 for row in rows]  # fmt: skip
+        verdict = deeper.need_no_warmup(made_up([*rows, *worse]))
+        assert verdict.outcome == "supported"
+        assert all("rate 0.003" in effect.name for effect in verdict.effects)
+
+    @pytest.mark.parametrize(
+        ("bare", "shallow", "last", "outcome"),
+        [
+            (2.5, 2.5, None, "supported"),
+            (GUESS, 2.5, None, "refuted"),
+            (GUESS, 2.5, 2.5, "mixed"),
+            (2.5, GUESS, None, "mixed"),
+        ],
+    )
+    def test_as_stable_as_pre(
+        self, bare: float, shallow: float, last: float | None, outcome: str
+    ) -> None:
+        result = all_places(bare=bare, shallow=shallow, last=last)
+        assert deeper.as_stable_as_pre(result).outcome == outcome
+
+    @pytest.mark.parametrize(("warm", "outcome"), [(2.54, "supported"), (2.6, "refuted")])
+    def test_inside_keeps_up(self, warm: float, outcome: str) -> None:
+        decide = deeper.EXPERIMENT.decisions["inside_keeps_up"]
+        assert decide(all_places(warm=warm)).outcome == outcome
 
 
 class TestQueriesAndKeys:
