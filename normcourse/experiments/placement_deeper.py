@@ -12,6 +12,7 @@ Sources: Kim et al., "Peri-LN: Revisiting Normalization Layer in the Transformer
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from normcourse.experiments.experiment import Experiment
 from normcourse.experiments.placement_training import (
@@ -41,6 +42,16 @@ def run(
         seed, places=places, bare=list(places), rates=rates, warmup=warmup, steps=steps
     )
     yield from (row for row in nets if "loss" in row)
+
+
+def with_post(training: Result, others: Result) -> Result:
+    """Return all five places: post-norm of ``placement_training`` beside those of this experiment.
+
+    Args:
+        training: of ``placement_training``.
+        others: of this experiment, at the same rates and with as long a warm-up.
+    """
+    return replace(others, rows=nets_of(training.where(place="post")).rows + others.rows)
 
 
 def need_no_warmup(result: Result) -> Verdict:

@@ -402,6 +402,14 @@ class TestRecords:
                     "inside_keeps_up": "supported",
                 },
             ),
+            (
+                deeper.EXPERIMENT,
+                {
+                    "inside_keeps_up": "mixed",
+                    "need_no_warmup": "supported",
+                    "as_stable_as_pre": "mixed",
+                },
+            ),
         ],
         ids=lambda value: value.name if isinstance(value, Experiment) else "",
     )
@@ -413,3 +421,24 @@ class TestRecords:
         rows, _ = start.EXPERIMENT.one_seed(3, {"places": ["sandwich"], "depths": [4]})
         told = full.where(seed=3, place="sandwich", depth=4).values("stream")
         assert [row["stream"] for row in rows] == pytest.approx(told, rel=1e-3)
+
+    @pytest.mark.parametrize("place", ["pre", "sandwich", "deep"])
+    def test_nets_in_two_records_are_the_same(self, place: str) -> None:
+        """A rate that is too large for DeepNorm is left out: there a last digit grows."""
+        for depth in (4, 16):
+            for rate in (0.001, 0.003):
+                arm = {"place": place, "depth": depth, "rate": rate, "warmup": 40}
+                told = [
+                    training.nets_of(recorded(name)).where(**arm).values("loss")
+                    for name in ("placement_training", "placement_deeper")
+                ]
+                assert told[0] == pytest.approx(told[1], abs=1e-3)
+
+    def test_where_the_chapter_says_that_a_warm_up_pays(self) -> None:
+        nets = deeper.with_post(recorded("placement_training"), recorded("placement_deeper"))
+        assert nets.distinct("place") == ["post", "pre", "res-post", "sandwich", "deep"]
+        for place, depth in (("post", 4), ("deep", 16)):
+            assert training.helped(nets, place, depth, 0.01).median > 0.05
+        for place in ("pre", "res-post", "sandwich"):
+            for rate in (0.001, 0.003):
+                assert -0.075 < training.helped(nets, place, 16, rate).median < -0.03
