@@ -11,7 +11,7 @@ import json
 import re
 import warnings
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 MAX_BYTES = 50 * 1024 * 1024
@@ -38,6 +38,9 @@ class Cell:
         skipped: lines that were left out.
         problem: syntax error in words, or empty.
         place: index among the notebook's cells.
+        tree: what the code parses to, None where there is a problem. Whoever needs it takes this
+            one: at the parser's limit of depth, the same text parses in one function and fails
+            in another that is called from further down.
     """
 
     label: str
@@ -45,13 +48,14 @@ class Cell:
     skipped: tuple[str, ...] = ()
     problem: str = ""
     place: int = 0
+    tree: ast.Module | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the functions and classes defined at top level, in order."""
-        if self.problem:
+        if self.tree is None:
             return tuple(re.findall(r"^(?:def|class)\s+(\w+)", self.code, flags=re.MULTILINE))
-        return tuple(name for node in parse(self.code).body for name in _defined(node))
+        return tuple(name for node in self.tree.body for name in _defined(node))
 
 
 @dataclass(frozen=True)
@@ -68,9 +72,9 @@ class Source:
     def definition(self, name: str) -> str | None:
         """Return the text of the last definition of ``name``, or None."""
         cell = self.defines(name)
-        if cell is None or cell.problem:
+        if cell is None or cell.tree is None:
             return None
-        return definition_in(cell.code, name)
+        return _text_of_definition(cell.tree, cell.code, name)
 
 
 def read_source(path: Path) -> Source:
@@ -116,7 +120,11 @@ def definition_in(code: str, name: str) -> str | None:
         >>> definition_in("a = 1\\ndef f(x):\\n    return x\\n", "f")
         'def f(x):\\n    return x'
     """
-    nodes = [n for n in parse(code).body if isinstance(n, _DEFINITIONS) and n.name == name]
+    return _text_of_definition(parse(code), code, name)
+
+
+def _text_of_definition(tree: ast.Module, code: str, name: str) -> str | None:
+    nodes = [n for n in tree.body if isinstance(n, _DEFINITIONS) and n.name == name]
     return ast.get_source_segment(code, nodes[-1]) if nodes else None
 
 
@@ -163,6 +171,7 @@ def same_code(one: str, other: str) -> bool:
         return False
 
 
+@lru_cache(maxsize=64)  # a stub's is asked for with every answer
 def _skeleton(code: str) -> str:
     tree = parse(code)
     for node in ast.walk(tree):
@@ -217,31 +226,35 @@ def _parts(name: str, text: str) -> list[Cell]:
 
 
 def _cell(label: str, text: str, place: int = 0) -> Cell:
-    code, skipped = _without_magics(text)
-    return Cell(label, code, tuple(skipped), _problem(code), place)
+    code, (tree, problem), skipped = _without_magics(text)
+    return Cell(label, code, tuple(skipped), problem, place, tree)
 
 
-def _problem(code: str) -> str:
-    """Return the syntax error of a text in words, or nothing."""
+_Parsed = tuple[ast.Module | None, str]
+
+
+def _parsed(code: str) -> _Parsed:
+    """Return the syntax tree of a text, or None and its syntax error in words."""
     try:
-        parse(code)
+        return parse(code), ""
     except SyntaxError as error:
         line = (error.text or "").strip()[:200]
-        return f"{error.msg} in line {error.lineno}" + (f": `{line}`" if line else "")
+        return None, f"{error.msg} in line {error.lineno}" + (f": `{line}`" if line else "")
     except (ValueError, RecursionError, MemoryError) as error:
-        return str(error) or type(error).__name__
-    return ""
+        return None, str(error) or type(error).__name__
 
 
-def _without_magics(text: str) -> tuple[str, list[str]]:
+def _without_magics(text: str) -> tuple[str, _Parsed, list[str]]:
     """Replace magics and shell lines by ``pass``, so that line numbers stay."""
     lines = text.splitlines()
     first = next((line for line in lines if line.strip()), "")
     magic = _CELL_MAGIC.match(first)
     if magic and magic.group(1) not in _PYTHON_MAGICS:
-        return "\n".join("#" for _ in lines), [first.strip()]
-    if not _problem(text):
-        return text, []
+        code = "\n".join("#" for _ in lines)
+        return code, _parsed(code), [first.strip()]
+    parsed = _parsed(text)
+    if parsed[0] is not None:
+        return text, parsed, []
     skipped, kept = [], []
     for line in lines:
         if re.match(_SHELL, line) or re.match(_HELP, line):
@@ -250,4 +263,5 @@ def _without_magics(text: str) -> tuple[str, list[str]]:
             kept.append(f"{indent}pass")
         else:
             kept.append(line)
-    return "\n".join(kept) + "\n", skipped
+    code = "\n".join(kept) + "\n"
+    return code, _parsed(code), skipped

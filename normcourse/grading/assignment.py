@@ -27,6 +27,7 @@ import re
 import tomllib
 import types
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
@@ -39,6 +40,7 @@ from normcourse.checks.exercise import Exercise
 from normcourse.grading.sandbox import Limits
 from normcourse.grading.submissions import Handed, Submission
 from normcourse.grading.verdict import TRIALS
+from normcourse.grading.zips import Archives
 
 SEED_POLICY = f"hmac-sha256, {TRIALS} sets, one case repeated"
 _ENGINE = ("judge.py", "diagnose.py", "exercise.py", "probes.py", "codec.py", "worker.py")
@@ -201,10 +203,11 @@ def infer(handed: Iterable[Handed]) -> tuple[str, ...]:
     names = "|".join(re.escape(name) for name in listed())
     pattern = re.compile(rf"\b(?:def|class)\s+({names})\b".encode())
     found: set[str] = set()
-    for one in handed:
-        for name, data in one.read().files.items():
-            if name.lower().endswith((".ipynb", ".py")):
-                found |= {match.decode() for match in pattern.findall(data)}
+    with closing(Archives()) as archives:
+        for one in handed:
+            for name, data in one.read(archives).files.items():
+                if name.lower().endswith((".ipynb", ".py")):
+                    found |= {match.decode() for match in pattern.findall(data)}
     return select((), {listed()[name].chapter for name in found})
 
 

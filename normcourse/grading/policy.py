@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from normcourse.checks.exercise import Exercise
-from normcourse.checks.source import Source, parse
+from normcourse.checks.source import Source
 
 _SHIM = ("normcourse.check", "normcourse.hint", "normcourse.progress", "normcourse.solution")
 _FUNCTIONS = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm")
@@ -82,9 +82,7 @@ def reached(source: Source, name: str) -> Iterator[str]:
     bound: dict[str, str] = {}
     defined: dict[str, ast.stmt] = {}
     for cell in source.cells:
-        if cell.problem:
-            continue
-        for node in parse(cell.code).body:
+        for node in cell.tree.body if cell.tree else ():
             bound |= _imports(node)
             for own in _names(node):
                 defined[own] = node

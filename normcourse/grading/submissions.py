@@ -9,25 +9,28 @@ climb out, and files beyond the limits are left where they are, and said.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
 import stat
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from normcourse.checks.letters import cleaned
+from normcourse.grading import zips
+from normcourse.grading.zips import Archives, open_regular
 
 MEGABYTE = 2**20
 MAX_CODE = 16 * MEGABYTE  # a notebook with its pictures
 MAX_HELPER = 2 * MEGABYTE
 MAX_TOTAL = 32 * MEGABYTE
 MAX_FILES = 100
-MAX_ENTRIES = 2000  # looked at in one learner's folder
+MAX_ENTRIES = 2000  # looked at in one learner's folder or zip file
+MAX_PROBLEMS = 30  # told of one submission
 _CODE = (".ipynb", ".py")
 _PASSED_OVER = {"__pycache__", "__MACOSX", "node_modules", "venv", "site-packages"}
 _ATTEMPT = re.compile(r"^(?:attempt\W?.*|\d{4}-\d\d-\d\d.*)$", re.IGNORECASE)
@@ -107,22 +110,33 @@ class Handed:
     problems: list[str] = field(default_factory=list)
     marked_late: bool = False
 
-    def read(self) -> Submission:
-        """Read the files within the limits."""
+    def read(self, archives: Archives | None = None) -> Submission:
+        """Read the files within the limits.
+
+        Args:
+            archives: where zip files stay open between one submission and the next.
+        """
+        if archives is None:
+            with closing(Archives()) as own:
+                return self.read(own)
         files: dict[str, bytes] = {}
         problems = list(self.problems)
         room, newest = MAX_TOTAL, 0.0
         code_first = sorted(self.entries, key=lambda e: (not _is_code(e.name), e.name))
-        for entry in code_first:
+        if len(code_first) > MAX_FILES:
+            problems.append(f"{len(code_first) - MAX_FILES} files too many were left out")
+        for entry in code_first[:MAX_FILES]:
             limit = min(MAX_CODE if _is_code(entry.name) else MAX_HELPER, room)
-            data, problem = _read(entry, limit)
+            data, problem = _read(entry, limit, archives)
             name = _own_name(entry.name)
-            if data is None or len(files) >= MAX_FILES or name in files:
-                problems.append(f"{name}: {problem or 'one file too many'}")
+            if data is None or name in files:
+                problems.append(f"{name}: {problem or 'a second file of this name'}")
                 continue
             files[name] = data
             room -= len(data)
             newest = max(newest, entry.modified if _is_code(entry.name) else 0.0)
+        if len(problems) > MAX_PROBLEMS:
+            problems[MAX_PROBLEMS:] = [f"and {len(problems) - MAX_PROBLEMS} problems more"]
         submitted = date_in(self.attempt) or newest
         return Submission(
             self.learner, self.attempt, files, tuple(problems), submitted, self.marked_late
@@ -151,7 +165,7 @@ def find(path: Path, *, single: str = "") -> list[Handed]:
                 f"{path}: expected a folder, a zip file, a notebook or a .py file."
             )
         problems: list[str] = []
-        entries = list(_zip_entries(path, "", problems))
+        entries = list(_zip_entries(path, "", problems, 100 * MAX_ENTRIES))
     else:
         problems = []
         entries = list(_walk(path, problems, depth=0 if single else -1))
@@ -290,15 +304,16 @@ def _walk_entry(
     yield Entry(name, Path(entry.path), "", found.st_size, found.st_mtime)
 
 
-def _zip_entries(path: Path, inside: str, problems: list[str]) -> Iterator[Entry]:
+def _zip_entries(
+    path: Path, inside: str, problems: list[str], most: int = MAX_ENTRIES
+) -> Iterator[Entry]:
     """Yield the files that a zip file says it holds, with safe names; nothing is unpacked."""
     try:
-        with _open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
-            members = archive.infolist()
+        members = zips.members(path)
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         problems.append(f"{inside or path.name}: not a zip file that can be read ({error})")
         return
-    if len(members) > 100 * MAX_ENTRIES:
+    if len(members) > most:
         problems.append(f"{inside or path.name}: a zip file with {len(members)} entries, left out")
         return
     for member in members:
@@ -318,33 +333,22 @@ def _zip_entries(path: Path, inside: str, problems: list[str]) -> Iterator[Entry
         yield Entry("/".join(parts), path, name, member.file_size, when)
 
 
-def _read(entry: Entry, limit: int) -> tuple[bytes | None, str]:
+def _read(entry: Entry, limit: int, archives: Archives) -> tuple[bytes | None, str]:
     """Return at most ``limit`` bytes of a file, or None and the reason."""
     too_large = f"larger than {limit // MEGABYTE} MB, left out"
     if entry.size > limit:
         return None, too_large
     try:
-        with _open_regular(entry.place) as stream:
-            if not entry.member:
+        if entry.member:  # a bomb is cut at the limit
+            data = archives.read(entry.place, entry.member, limit + 1)
+        else:
+            with open_regular(entry.place) as stream:
                 data = stream.read(limit + 1)
-            else:
-                with zipfile.ZipFile(stream) as archive, archive.open(entry.member) as member:
-                    data = member.read(limit + 1)  # a bomb is cut here, whatever its header says
     except (OSError, zipfile.BadZipFile, ValueError, RuntimeError, EOFError, KeyError) as error:
         return None, f"cannot be read ({type(error).__name__})"
     except Exception as error:  # zlib.error, lzma and whatever a codec invents
         return None, f"cannot be unpacked ({type(error).__name__})"
     return (None, too_large) if len(data) > limit else (data, "")
-
-
-def _open_regular(path: Path) -> io.FileIO:
-    """Open a regular file that is no link, without ever waiting for one that is a pipe."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    descriptor = os.open(path, flags)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError("not a regular file")
-    return io.FileIO(descriptor)
 
 
 def _entry(path: Path, name: str) -> Entry:

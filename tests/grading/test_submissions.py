@@ -9,13 +9,16 @@ import random
 import stat
 import string
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from normcourse.grading import submissions
+from normcourse.checks import find as find_exercise
+from normcourse.grading import submissions, zips
+from normcourse.grading.policy import violations
 from normcourse.grading.submissions import BadSubmissions, date_in, find, legible
 from normcourse.grading.verdict import read_papers
 from tests.grading.conftest import RIGHT, Judge, notebook
@@ -131,6 +134,75 @@ def test_zip_bomb_and_climbing_paths(tmp_path: Path) -> None:
         assert set(read.files) <= {"ok.py"}, read.files.keys()
         assert read.problems
     assert not (tmp_path / "climb.py").exists()
+
+
+def test_a_zip_file_of_many_files_is_opened_a_few_times(tmp_path: Path, monkeypatch) -> None:
+    """Each reading of a zip file lists all that it holds: many times many would never end."""
+    with zipfile.ZipFile(tmp_path / "eve.zip", "w") as archive:
+        for n in range(submissions.MAX_ENTRIES + 1):
+            archive.writestr(f"f{n:05}.py", RIGHT if n == 0 else "x")
+    with zipfile.ZipFile(tmp_path / "fay.zip", "w") as archive:
+        for n in range(submissions.MAX_ENTRIES):
+            archive.writestr(f"f{n:05}.py", RIGHT if n == 0 else "x")
+    listed: list[str] = []
+    usual = zipfile.ZipFile._RealGetContents  # type: ignore[attr-defined]
+
+    def counted(archive: zipfile.ZipFile) -> None:
+        listed.append("")
+        usual(archive)
+
+    monkeypatch.setattr(zipfile.ZipFile, "_RealGetContents", counted)
+    eve, fay = (handed.read() for handed in find(tmp_path))
+    assert (eve.files, len(fay.files)) == ({}, submissions.MAX_FILES)
+    assert "2001 entries" in eve.problems[0]
+    assert "1900 files too many" in fay.problems[0]
+    assert len(listed) == 3
+
+
+def test_a_class_in_one_zip_file_has_it_listed_once(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "all.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for n in range(30):
+            archive.writestr(f"learner{n:02}.py", f"{RIGHT}# {n}\n")
+    opened: list[Path] = []
+    usual = zips.open_regular
+
+    def counted(path: Path, *more: type) -> object:
+        opened.append(path)
+        return usual(path, *more)
+
+    monkeypatch.setattr(zips, "open_regular", counted)
+    handed = find(path)
+    with closing(zips.Archives()) as archives:
+        read = [one.read(archives) for one in handed]
+    assert [one.files[f"learner{n:02}.py"][-4:].split()[-1] for n, one in enumerate(read)] == [
+        str(n).encode() for n in range(30)
+    ]
+    assert len(opened) == 2  # once to list, once to read
+
+
+def test_a_zip_file_with_a_list_larger_than_memory_is_worth_is_left_out(
+    tmp_path: Path, monkeypatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "eve.zip", "w") as archive:
+        for n in range(50):
+            archive.writestr(f"{'n' * 200}{n}.py", "x")
+    assert len(find(tmp_path)[0].read().files) == 50
+    monkeypatch.setattr(zips, "MAX_LIST", 10_000)
+    (read,) = (handed.read() for handed in find(tmp_path))
+    assert read.files == {}
+    assert "its list of files takes more than" in read.problems[0]
+
+
+def test_many_problems_are_told_in_short(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "eve.zip", "w") as archive:
+        archive.writestr("a.py", RIGHT)
+        for n in range(500):
+            archive.writestr(f"../{n}.py", "x")
+    (read,) = (handed.read() for handed in find(tmp_path))
+    assert list(read.files) == ["a.py"]
+    assert len(read.problems) == submissions.MAX_PROBLEMS + 1
+    assert read.problems[-1] == "and 470 problems more"
 
 
 def test_a_notebook_of_200_mb_is_not_read(tmp_path: Path) -> None:
@@ -280,6 +352,36 @@ def test_notebook_cells_fail_alone(judge: Judge) -> None:
     assert "cell 5" in (broken.feedback.message if broken.feedback else "")
 
 
+def test_code_at_the_parsers_limit_of_depth_is_parsed_once(judge: Judge) -> None:
+    """The same text must not parse where it is read and fail where it is used, further down."""
+
+    def code(depth: int) -> bytes:
+        return RIGHT.encode() + b"deep = " + b"-" * depth + b"1\n"
+
+    def problem(depth: int) -> bool:
+        (source,) = read_papers({"a.py": code(depth)}, []).sources.values()
+        return any(cell.problem for cell in source.cells)
+
+    least, most = 10, 10**6
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (least, middle) if problem(middle) else (middle, most)
+    files = {"a.py": code(least)}
+    papers = read_papers(files, [])
+
+    def further_down(frames: int) -> str:
+        if frames:
+            return further_down(frames - 1)
+        path, source = papers.holding("batch_norm_forward") or ("", None)
+        assert source is not None
+        assert source.definition("batch_norm_forward") is not None
+        assert violations(find_exercise("batch_norm_forward"), source, frozenset()) == []
+        return path
+
+    assert further_down(60) == "a.py"
+    assert judge(files).outcome == "passed"
+
+
 @pytest.mark.parametrize("source", [None, 3, {"a": 1}, [None, 3], True])
 def test_a_cell_whose_source_is_no_text_costs_itself(judge: Judge, source: object) -> None:
     """Found by the long fuzz run: null instead of a text."""
@@ -296,10 +398,9 @@ def test_duplicate_cell_ids_do_not_matter(judge: Judge) -> None:
 
 
 def test_the_stub_is_not_started(judge: Judge) -> None:
-    from normcourse.checks import find as exercise
     from normcourse.checks.texts import text_of
 
-    assert judge(text_of(exercise("batch_norm_forward")).stub).outcome == "not_started"
+    assert judge(text_of(find_exercise("batch_norm_forward")).stub).outcome == "not_started"
 
 
 def test_state_of_one_exercise_does_not_reach_another(judge: Judge) -> None:
