@@ -25,6 +25,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_SET_NAME, _PR_GET_NAME = 38, 22, 15, 16
 _PR_SET_VMA = 0x53564D41  # glibc names its memory areas with it
 _CLONE_THREAD = 0x10000
+# copies, flags, locks, size of a pipe; not whom a descriptor's signals go to, which may be another
+_FCNTLS = (*range(8), 36, 37, 38, 1030, 1032)
 _IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # terminal? size? bytes waiting? flags
 
 
@@ -230,6 +232,7 @@ def filter_program(architecture: str, own: int, *, threads: bool) -> list[Instru
         ("tgkill", 0, (own,)),
         ("prlimit64", 0, (0, own)),
         ("prctl", 0, (_PR_SET_NAME, _PR_GET_NAME, _PR_SET_VMA)),
+        ("fcntl", 1, _FCNTLS),
         ("ioctl", 1, _IOCTLS),
     ):
         program += _guard(numbers[name], argument, list(values))

@@ -20,7 +20,7 @@ readlink 89 -, readlinkat 267 78, getcwd 79 17, chdir 80 49, fchdir 81 50, getde
 getdents64 217 61, mkdir 83 -, mkdirat 258 34, rmdir 84 -, unlink 87 -, unlinkat 263 35,
 rename 82 -, renameat 264 38, renameat2 316 276, ftruncate 77 46, truncate 76 45,
 fsync 74 82, fdatasync 75 83, fallocate 285 47, dup 32 23, dup2 33 -, dup3 292 24,
-pipe 22 -, pipe2 293 59, fcntl 72 25, flock 73 32, poll 7 -, ppoll 271 73, select 23 -,
+pipe 22 -, pipe2 293 59, flock 73 32, poll 7 -, ppoll 271 73, select 23 -,
 pselect6 270 72, epoll_create1 291 20, epoll_ctl 233 21, epoll_wait 232 -,
 epoll_pwait 281 22, eventfd2 290 19, copy_file_range 326 285, sendfile 40 71, statfs 137 43,
 fstatfs 138 44, umask 95 166, fadvise64 221 223
@@ -47,8 +47,8 @@ arch_prctl 158 -
 """
 # Allowed with certain arguments alone; ``confine.py`` says which.
 _GUARDED = """
-clone 56 220, clone3 435 435, ioctl 16 29, kill 62 129, prctl 157 167, prlimit64 302 261,
-tgkill 234 131
+clone 56 220, clone3 435 435, fcntl 72 25, ioctl 16 29, kill 62 129, prctl 157 167,
+prlimit64 302 261, tgkill 234 131
 """
 _COLUMN = {"x86_64": 1, "aarch64": 2}
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}

@@ -495,6 +495,16 @@ FORGING = [
         ),
         ("error",),
     ),
+    Attack(
+        40,
+        "has a pipe kill the warm process",
+        answer(
+            "import fcntl, os\nr, w = os.pipe()\nfcntl.fcntl(r, fcntl.F_SETOWN, os.getppid())\n"
+            "fcntl.fcntl(r, 10, 9)\nfcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC)\n"
+            "os.write(w, b'x')\nreturn x"
+        ),
+        ("error",),
+    ),
     Attack(40, "kills everybody", answer("import os\nos.kill(-1, 9)"), ("error",)),
     Attack(
         40,

@@ -61,6 +61,7 @@ def test_what_the_filter_lets_through(architecture: str) -> None:
         "tgkill": (OWN,),
         "prctl": (15,),
         "prlimit64": (0,),
+        "fcntl": (1, 3),
         "ioctl": (1, 0x5401),
     }
     denied = {
@@ -69,6 +70,7 @@ def test_what_the_filter_lets_through(architecture: str) -> None:
         "tgkill": (1,),
         "prctl": (22,),
         "prlimit64": (1,),
+        "fcntl": (1, 8, 1),  # has another process be sent a descriptor's signals
         "ioctl": (1, 0x5412),  # puts characters into a terminal's input
     }
     for name, arguments in allowed.items():
@@ -77,7 +79,10 @@ def test_what_the_filter_lets_through(architecture: str) -> None:
         assert answer(architecture, special[name], *arguments) == EPERM, name
     assert answer(architecture, special["clone"], 0x10F00, threads=False) == EPERM
     assert answer(architecture, special["clone3"]) == ENOSYS
+    for command in (10, 15, 1024, 1026):  # which signal, to whom again, leases, notices
+        assert answer(architecture, special["fcntl"], 1, command) == EPERM
     assert answer(architecture, 0, audit=0x40000003) == KILL  # 32-bit calls
+    assert answer(architecture, 0x40000000 + 59) == ENOSYS  # the same calls by x32's numbers
 
 
 @pytest.mark.parametrize(
