@@ -47,7 +47,7 @@ MAY_IMPORT = {
             "rich",
         ),
     },
-    "cli": {"terminal", "checks"},
+    "cli": {"terminal", "checks", "grading"},
     "gpu": {"torch"},
     "site": {
         *("site", "checks", "docutils", "sphinx", "myst_nb", "myst_parser", "markdown_it"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from normcourse.grading.secret import Secret
 from normcourse.grading.slot import Slot
 from normcourse.grading.submissions import Handed, Submission
 from normcourse.grading.verdict import seeds
+from normcourse.grading.zips import Archives
 
 Task = dict[str, Any]
 Done = tuple[Task, list[dict[str, Any]]]
@@ -69,9 +71,12 @@ class Run:
 
     def tasks(self, handed: Iterable[Handed], seen: Callable[[], None]) -> Iterator[Task]:
         """Yield what has to be graded, one submission at a time; the rest is in the journal."""
+        with closing(Archives()) as archives:
+            yield from self._tasks((one.read(archives) for one in handed), seen)
+
+    def _tasks(self, submissions: Iterable[Submission], seen: Callable[[], None]) -> Iterator[Task]:
         asked: set[str] = set()
-        for one in handed:
-            submission = one.read()
+        for submission in submissions:
             keys = self._keys(submission)
             self.sheets.append(self._sheet(submission, keys))
             open_ones = [
@@ -158,16 +163,17 @@ def on_this_machine(kind: Kind, jobs: int, *, started: Iterable[Slot] = ()) -> G
     Args:
         kind: of the sandboxes.
         jobs: how many.
-        started: processes that were started beforehand; they are used first.
+        started: processes that were started beforehand; they are used first, and whoever started
+            them waits for their end.
     """
 
     def grade(tasks: Iterator[Task]) -> Iterator[Done]:
         waiting: queue.Queue[Task | None] = queue.Queue()
         done: queue.Queue[Done | BaseException] = queue.Queue()
-        slots = [*started, *(Slot() for _ in range(jobs))][:jobs]
-        for slot in slots:
-            slot.kind = kind
-        threads = [_worker(slot, waiting, done) for slot in slots]
+        given = list(started)[:jobs]
+        own = [Slot(kind) for _ in range(jobs - len(given))]
+        threads = [_worker(slot, slot.dismiss, waiting, done) for slot in given]
+        threads += [_worker(slot, slot.close, waiting, done) for slot in own]
         try:
             yield from _pumped(tasks, waiting, done, ahead=2 * jobs)
         finally:
@@ -182,9 +188,12 @@ def on_this_machine(kind: Kind, jobs: int, *, started: Iterable[Slot] = ()) -> G
 
 
 def _worker(
-    slot: Slot, waiting: queue.Queue[Task | None], done: queue.Queue[Done | BaseException]
+    slot: Slot,
+    leave: Callable[[], None],
+    waiting: queue.Queue[Task | None],
+    done: queue.Queue[Done | BaseException],
 ) -> threading.Thread:
-    """Start a thread that hands tasks to one slot until it is given None."""
+    """Start a thread that hands tasks to one slot until it is given None, then leaves it."""
 
     def serve() -> None:
         try:
@@ -194,7 +203,7 @@ def _worker(
                 except BaseException as error:
                     done.put(error)
         finally:
-            slot.close()
+            leave()
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()

@@ -12,8 +12,11 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from functools import cache
-from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib import metadata
 
 RUNTIMES = {"numpy": ("numpy",), "torch": ("numpy", "torch")}
 _LOADED = ("numpy", "numpy.random", "numpy.linalg", "numpy.fft")
@@ -65,6 +68,8 @@ def packages(runtime: str) -> tuple[Path, ...]:
     Raises:
         ModuleNotFoundError: a package of the runtime is not installed here.
     """
+    from importlib import metadata  # costs a fifth of NumPy, and only who builds a sandbox asks
+
     paths: dict[Path, None] = {}
     for name in RUNTIMES[runtime]:
         try:
@@ -81,6 +86,8 @@ def packages(runtime: str) -> tuple[Path, ...]:
 
 def _closure(name: str) -> list[metadata.Distribution]:
     """Return a distribution and those that it requires and that are installed."""
+    from importlib import metadata
+
     found: dict[str, metadata.Distribution] = {}
     waiting = [name]
     while waiting:
@@ -105,7 +112,15 @@ def _required(distribution: metadata.Distribution) -> Iterator[str]:
 
 def _top_level(distribution: metadata.Distribution) -> list[Path]:
     """Return the entries of ``site-packages`` that belong to a distribution."""
-    names = {file.parts[0] for file in distribution.files or () if file.parts[0] != ".."}
+    names = {name for name in _first_parts(distribution) if name != ".."}
     names = {n for n in names if not n.endswith((".dist-info", ".pth", "__pycache__"))}
     places = (Path(str(distribution.locate_file(name))) for name in sorted(names))
     return [place for place in places if place.exists()]
+
+
+def _first_parts(distribution: metadata.Distribution) -> set[str]:
+    """Return the first part of the path of each file; from the list itself, which is sooner."""
+    record = distribution.read_text("RECORD")
+    if not record or '"' in record:
+        return {file.parts[0] for file in distribution.files or ()}
+    return {line.partition(",")[0].partition("/")[0] for line in record.splitlines() if line}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ def write_all(
         canvas_gradebook: exported from Canvas, to be filled in.
     """
     assignment = results.assignment
-    whole, rows, feedback = Class(), [], {}
+    whole, names, feedback = Class(), set(), {}
     for row in results.rows():
         whole.add(row)
-        rows.append(row)
         name = file_name(row.learner)
+        names.add(name)
         person = roster.get(row.learner, Person())
         write(folder / "learners" / f"{name}.html", pages.learner_page(row, assignment, person))
         if row.total is not None:
@@ -37,15 +38,15 @@ def write_all(
     write(folder / "class.html", pages.class_page(whole, assignment))
     write(folder / "results.jsonl", machine_read.json_lines(results))
     write(folder / "results.schema.json", _schema_text())
-    write(folder / "grades.csv", tables.generic(rows, assignment, roster))
-    canvas = tables.canvas(rows, assignment, roster, canvas_gradebook)
+    write(folder / "grades.csv", tables.generic(results, assignment, roster))
+    canvas = tables.canvas(results, assignment, roster, canvas_gradebook)
     write(folder / "canvas.csv", canvas)
-    write(folder / "moodle.csv", tables.moodle(rows, assignment, roster, feedback))
-    write(folder / "junit.xml", machine_read.junit(rows, assignment))
-    write(folder / "lti_scores.json", machine_read.lti_scores(rows, assignment, roster))
-    write(folder / "attention.csv", _attention(rows))
-    write(folder / "feedback.txt", _feedback(rows) if len(rows) == 1 else "")
-    _drop_stale(folder, {file_name(row.learner) for row in rows})
+    write(folder / "moodle.csv", tables.moodle(results, assignment, roster, feedback))
+    write(folder / "junit.xml", machine_read.junit(results, assignment))
+    write(folder / "lti_scores.json", machine_read.lti_scores(results, assignment, roster))
+    write(folder / "attention.csv", _attention(results))
+    write(folder / "feedback.txt", _feedback(results) if whole.learners == 1 else "")
+    _drop_stale(folder, names)
     return whole
 
 
@@ -54,11 +55,11 @@ def _in_brief(row: Row) -> str:
     return "; ".join(f"{mark.exercise}: {mark.outcome.replace('_', ' ')}" for mark in row.marks)
 
 
-def _feedback(rows: list[Row]) -> str:
+def _feedback(rows: Iterable[Row]) -> str:
     return "\n\n".join(machine_read.said(mark) for row in rows for mark in row.marks) + "\n"
 
 
-def _attention(rows: list[Row]) -> str:
+def _attention(rows: Iterable[Row]) -> str:
     """Return what an instructor should look at: open marks, answers that go round an exercise."""
     lines = [["learner", "exercise", "attempt", "outcome", "why"]]
     for row in rows:

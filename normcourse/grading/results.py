@@ -117,7 +117,9 @@ class Class:
 
 @dataclass(frozen=True)
 class Results:
-    """All marks of a run, made from the journal whenever they are asked for.
+    """All marks of a run, made from the journal whenever they are asked for, learner by learner.
+
+    A report that goes through them holds one learner's verdicts at a time, however large the class.
 
     Args:
         assignment: what was graded.
@@ -128,6 +130,9 @@ class Results:
     assignment: Assignment
     sheets: list[Sheet]
     journal: Journal
+
+    def __iter__(self) -> Iterator[Row]:
+        return self.rows()
 
     def rows(self) -> Iterator[Row]:
         """Yield the learners in order of their names."""

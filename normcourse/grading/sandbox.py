@@ -5,6 +5,9 @@ mounts and System V objects: nothing of this machine is there but the interprete
 empty folder. ``confined`` does without namespaces (Landlock, seccomp and limits only) and has to be
 asked for by name. Inside either, each answer is a process that has given up what :mod:`confine`
 names.
+
+NumPy, and the codec with it, are imported where an answer is talked to: until then the sandbox has
+long been started and loads its own.
 """
 
 from __future__ import annotations
@@ -21,10 +24,10 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
-from normcourse.checks import codec
 from normcourse.grading import cgroups, machine
 
 START_LIMIT = 120.0
@@ -122,12 +125,12 @@ def kinds(*, unsafe: bool = False) -> list[Kind]:
 class Sandbox:
     """One warm sandbox; its answers come one after the other.
 
+    It is started at once and waited for at its first answer: whoever makes one has that time for
+    something else.
+
     Args:
         kind: how it is built.
         runtime: "numpy" or "torch".
-
-    Raises:
-        SandboxLost: it does not start; the message says what came.
     """
 
     def __init__(self, kind: Kind, runtime: str = "numpy") -> None:
@@ -137,12 +140,10 @@ class Sandbox:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the sandbox
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._group = cgroups.create()
+        self._ready = False
         try:
             with theirs:
                 self._process = self._start(theirs)
-            self._await_ready()
-            if kind.name == "bubblewrap":
-                self._folder.cleanup()  # all of it is loaded: a killed grader leaves nothing
         except BaseException:
             self.close()
             raise
@@ -151,8 +152,9 @@ class Sandbox:
         """Return a fresh process with the files in its folder and no rights to speak of.
 
         Raises:
-            SandboxLost: there is none to be had.
+            SandboxLost: there is none to be had; the message says what came.
         """
+        self._await_ready()
         inward, outward = os.pipe(), os.pipe()
         try:
             inside = limits.inside()
@@ -238,11 +240,17 @@ class Sandbox:
         return [*machine.system_paths(), *own, *linked]
 
     def _await_ready(self) -> None:
+        """Wait, once, until the warm process has loaded what it needs."""
+        if self._ready:
+            return
         message = self.hear(START_LIMIT)
         if message is None or "ready" not in message:
             self._errors.seek(0)
             lines = self._errors.read().decode(errors="replace").strip().splitlines()
             raise SandboxLost(lines[-1][:300] if lines else "it ended without a word")
+        self._ready = True
+        if self.kind.name == "bubblewrap":
+            self._folder.cleanup()  # all of it is loaded: a killed grader leaves nothing
 
     def _order(self, order: dict[str, Any], descriptors: list[int]) -> None:
         extras = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
@@ -274,15 +282,24 @@ def _fill(folder: Path) -> None:
     package = _made(box / "normcourse")
     inner, own = _made(package / "checks"), _made(package / "grading")
     for name in ("zygote.py", "confine.py", "syscalls.py"):
-        shutil.copy(_HERE / name, own / name)
+        _copy(_HERE / name, own)
     for name in ("codec.py", "probes.py", "worker.py"):
-        shutil.copy(checks / name, inner / name)
+        _copy(checks / name, inner)
     for empty in (package, inner, own):
         (empty / "__init__.py").touch()
     if (checks / "torch" / "probes.py").exists():
         torch = _made(inner / "torch")
         (torch / "__init__.py").touch()
-        shutil.copy(checks / "torch" / "probes.py", torch / "probes.py")
+        _copy(checks / "torch" / "probes.py", torch)
+
+
+def _copy(file: Path, folder: Path) -> None:
+    """Copy a module, and what it was compiled to, which Python takes if times and sizes agree."""
+    shutil.copy2(file, folder / file.name)
+    compiled = Path(cache_from_source(str(file)))
+    if compiled.exists():
+        (folder / compiled.parent.name).mkdir(exist_ok=True)
+        shutil.copy(compiled, folder / compiled.parent.name / compiled.name)
 
 
 def _bubblewrap(kind: Kind, folder: Path, runtime: str) -> list[str]:
@@ -368,6 +385,8 @@ class Cell:
         """Wait for the process, note what is in force, hand it the learner's files."""
         import numpy as np
 
+        from normcourse.checks import codec
+
         message = self._receive(time.monotonic() + 30.0)
         if message is None:
             raise SandboxLost("the process for an answer did not come up")
@@ -384,6 +403,8 @@ class Cell:
         Returns:
             The reply and "", or None and the reason: "timeout", "ended" or "protocol".
         """
+        from normcourse.checks import codec
+
         deadline = time.monotonic() + limit
         if not self._send(codec.encode(request), deadline):
             return None, self._lost(deadline)
@@ -432,6 +453,8 @@ class Cell:
         return True
 
     def _receive(self, deadline: float) -> bytes | None:
+        from normcourse.checks import codec
+
         head = self._read(8, deadline)
         if head is None:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from normcourse.grading.sandbox import (
@@ -74,32 +75,39 @@ def escapes(sandbox: Sandbox) -> list[str]:
     return [name for name, what in came.items() if what != "refused"] + missing
 
 
-def choose(*, unsafe: bool = False) -> Kind:
-    """Return the strongest kind of sandbox that works here and holds.
+def proven(*, unsafe: bool = False, meanwhile: Callable[[], None] = lambda: None) -> Sandbox:
+    """Return a warm sandbox of the strongest kind that works here, after it has held.
 
     Args:
         unsafe: whether one without namespaces will do.
+        meanwhile: called while it starts.
 
     Raises:
         NoSandbox: there is none; the message says what to do.
     """
     reasons = []
     for kind in kinds(unsafe=unsafe):
+        sandbox: Sandbox | None = None
         try:
             sandbox = Sandbox(kind)
+            meanwhile()
+            out = escapes(sandbox)
         except (SandboxLost, OSError) as error:
             reasons.append(f"{kind}: {error}")
-            continue
-        try:
-            out = escapes(sandbox)
-        except SandboxLost as error:
-            out = [str(error)]
-        finally:
+        else:
+            if not out:
+                return sandbox
+            reasons.append(f"{kind}: lets code {', '.join(out)}")
+        if sandbox is not None:
             sandbox.close()
-        if not out:
-            return kind
-        reasons.append(f"{kind}: lets code {', '.join(out)}")
     raise NoSandbox(_refusal(reasons, unsafe=unsafe))
+
+
+def choose(*, unsafe: bool = False) -> Kind:
+    """Return the strongest kind of sandbox that works here and holds; see :func:`proven`."""
+    sandbox = proven(unsafe=unsafe)
+    sandbox.close()
+    return sandbox.kind
 
 
 def _refusal(reasons: list[str], *, unsafe: bool) -> str:

@@ -1,4 +1,7 @@
-"""The commands ``grade`` and ``grade-kit`` as typed; the work is done by :mod:`desk` and below."""
+"""The commands ``grade`` and ``grade-kit`` as typer reads them; :mod:`desk` and below do the work.
+
+A plain ``grade`` goes past it (:mod:`command`); a test holds that both understand the same options.
+"""
 
 from __future__ import annotations
 
@@ -90,12 +93,9 @@ def kit(
     return write_kit(platform, out, assignment, package)
 
 
-def main() -> None:
-    """Run ``grade`` alone, where the rest of the command line is not installed."""
+def run_alone() -> int:
+    """Run ``grade`` alone; returns the exit code."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(grade)
-    raise SystemExit(app(standalone_mode=False))
-
-
-if __name__ == "__main__":
-    main()
+    code = app(standalone_mode=False)
+    return code if isinstance(code, int) else 0

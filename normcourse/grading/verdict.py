@@ -88,11 +88,12 @@ class Boxes:
 
     Args:
         kind: how they are built.
+        warm: those that are there already.
     """
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, *warm: Sandbox) -> None:
         self._kind = kind
-        self._warm: dict[str, Sandbox] = {}
+        self._warm = {sandbox.runtime: sandbox for sandbox in warm}
 
     def get(self, runtime: str) -> Sandbox:
         """Return a warm sandbox.

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from normcourse.evidence.command import evidence
-from normcourse.grading.command import grade, kit
+from normcourse.grading.typed import grade, kit
 from normcourse.terminal.screen import screen
 
 # Boxes and colours of the help only where they can be seen.

@@ -16,8 +16,8 @@ from normcourse.terminal.app import app
 # Commands of other parts of the package: word -> module and function. They are loaded for
 # themselves, for the help and to say which command was meant.
 _ELSEWHERE = {
-    "grade": ("normcourse.grading.command", "grade"),
-    "grade-kit": ("normcourse.grading.command", "kit"),
+    "grade": ("normcourse.grading.typed", "grade"),
+    "grade-kit": ("normcourse.grading.typed", "kit"),
 }
 
 

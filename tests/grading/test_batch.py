@@ -13,20 +13,24 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+import typer
 
 from normcourse.checks import find
 from normcourse.checks.texts import text_of
 from normcourse.grading import assignment as assignments
-from normcourse.grading import batch, cgroups, sandbox, selftest
+from normcourse.grading import batch, cgroups, desk, machine, sandbox, selftest, typed
+from normcourse.grading import command as command_line
 from normcourse.grading.assignment import Assignment, BadAssignment, Late, fingerprint
 from normcourse.grading.journal import Journal, JournalInUse
 from normcourse.grading.sandbox import Kind, NoSandbox, SandboxLost
 from normcourse.grading.secret import BadSecret
 from normcourse.grading.secret import load as load_secret
+from normcourse.grading.slot import Slot
 from normcourse.grading.submissions import Submission
 from normcourse.grading.verdict import Boxes, grade, read_papers, seeds
 from tests.grading.conftest import QUICK, RIGHT, SECRET
@@ -329,6 +333,99 @@ def test_without_a_sandbox_nothing_runs(tmp_path: Path, monkeypatch) -> None:
     assert done.returncode == 2
     assert "no sandbox here, so nothing was run" in done.stderr
     assert not (tmp_path / "out" / "grades.csv").exists()
+
+
+_WORDS = (
+    *("in", "--out", "o", "--assignment", "a.toml", "--exercise", "x", "--exercise", "y"),
+    *("--chapter", "c", "--roster", "r.csv", "--canvas-gradebook", "g.csv", "--single", "me"),
+    *("--jobs", "3", "--scheduler", "tcp://h:1", "--regrade", "x", "--secret", "s"),
+    *("--gradescope-result", "j.json", "--unsafe", "--strict"),
+)
+
+
+@pytest.mark.parametrize("words", [_WORDS, ("in", "--out", "o"), ("--out=o", "--jobs=2", "in")])
+def test_typer_and_the_way_past_it_understand_the_same(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordered: list[desk.Order] = []
+    monkeypatch.setattr(desk, "grade", ordered.append)
+    app = typer.Typer(add_completion=False)
+    app.command()(typed.grade)
+    typer.main.get_command(app).main(list(words), "grade", standalone_mode=False)
+    assert ordered == [command_line.parsed(words)]
+    told = {word for word in _WORDS if word.startswith("--")}
+    options = {o for p in typer.main.get_command(app).params for o in p.opts if o[:2] == "--"}
+    assert options == told, "an option that is not among the words of this test"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--help",),
+        ("in", "--out", "o", "--help"),
+        ("in",),
+        ("in", "--out", "o", "--jobs", "0"),
+        ("in", "--out", "o", "--jobs", "two"),
+        ("in", "--out", "o", "--job", "2"),
+        ("a", "b", "--out", "o"),
+    ],
+)
+def test_what_is_not_plain_is_left_to_typer(words: tuple[str, ...]) -> None:
+    assert command_line.parsed(words) is None
+
+
+def test_a_grading_process_proves_the_sandbox_that_it_then_uses(kind: Kind) -> None:
+    slot = Slot()
+    slot.choose(unsafe=False)
+    try:
+        assert slot.chosen() == kind
+        inputs = seeds(SECRET, "d", "batch_norm_forward")
+        task = {
+            "files": {"a.py": RIGHT.encode()},
+            "problems": [],
+            "limits": asdict(QUICK),
+            "policy": "fail",
+            "exercises": [("batch_norm_forward", inputs)],
+        }
+        assert slot.grade(task)[0]["outcome"] == "passed"
+        first = slot._process
+        assert first is not None
+        first.kill()
+        (again,) = slot.grade(task)  # by another process, with a sandbox of the same kind
+        assert again["outcome"] == "passed"
+        assert again["sandbox"]["kind"] == str(kind)
+        assert slot._process is not first
+    finally:
+        slot.close()
+
+
+def test_a_grading_process_that_ends_at_once_is_no_sandbox() -> None:
+    slot = Slot()
+    slot.choose(unsafe=False)
+    assert slot._process is not None
+    slot._process.kill()
+    with pytest.raises(NoSandbox, match="ended at its start"):
+        slot.chosen()
+    slot.close()
+
+
+def test_a_sandbox_that_has_held_serves_the_first_answer(kind: Kind) -> None:
+    loaded: list[int] = []
+    warm = selftest.proven(meanwhile=lambda: loaded.append(1))
+    boxes = Boxes(warm.kind, warm)
+    assert loaded == [1]
+    assert warm.kind == kind
+    assert boxes.get("numpy") is warm
+    boxes.close()
+
+
+@pytest.mark.parametrize("runtime", ["numpy", "torch"])
+def test_the_packages_of_a_sandbox_are_those_that_their_lists_name(runtime: str) -> None:
+    pytest.importorskip(runtime)
+    for name in machine.RUNTIMES[runtime]:
+        distribution = metadata.distribution(name)
+        listed = {file.parts[0] for file in distribution.files or ()}
+        assert machine._first_parts(distribution) == listed
 
 
 def test_unsafe_is_recorded_and_still_refuses_to_let_code_out(monkeypatch) -> None:

@@ -6,17 +6,18 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+def write(path: Path, text: str | Iterable[str]) -> None:
+    """Write a file, from one text or from parts as they come; whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = text.encode("utf-8", "replace")
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            for part in [text] if isinstance(text, str) else text:
+                file.write(part.encode("utf-8", "replace"))
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree
@@ -17,10 +17,10 @@ _FAILURES = ("failed",)
 _SKIPPED = ("not_submitted", "not_started")
 
 
-def json_lines(results: Results) -> str:
-    """Return one record per learner, attempt and exercise; ``schema.json`` describes it."""
-    lines = (json.dumps(r, ensure_ascii=False, sort_keys=True) for r in results.records())
-    return "".join(f"{line}\n" for line in lines)
+def json_lines(results: Results) -> Iterator[str]:
+    """Yield one record per learner, attempt and exercise; ``schema.json`` describes it."""
+    for record in results.records():
+        yield json.dumps(record, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def said(mark: Mark) -> str:
