@@ -106,6 +106,11 @@ def _or_cuda_reason(
     return why_not
 
 
+@functools.cache
+def _cpu_engine() -> ModuleType:
+    return importlib.import_module("normcourse.kernels.cpu.engine")
+
+
 def _or_cuda_engine(
     other: Callable[[Tensor], ModuleType | None],
 ) -> Callable[[Tensor], ModuleType | None]:
@@ -113,6 +118,8 @@ def _or_cuda_engine(
     def engine_for(x: Tensor) -> ModuleType | None:
         if x.is_cuda and _cuda_reason(x.device) is None:
             return importlib.import_module("normcourse.kernels.gpu.engine")
+        if x.is_cpu and _cpu_reason() is None:  # the short way to the same answer
+            return _cpu_engine()
         return other(x)
 
     return engine_for

@@ -99,10 +99,13 @@ NORMS = [
     Norm("group_norm", **_group(2), shape=(5, 6), parameters=((6,), (6,))),
     Norm("group_norm", **_group(7), shape=(1, 7, 131, 93), parameters=((7,), (7,))),
     Norm("batch_norm", **_BATCH, shape=(5, 6, 7, 11), parameters=((6,), (6,))),
+    Norm("batch_norm", **_BATCH, shape=(3, 5, 17, 19), parameters=((5,), (5,))),
+    Norm("batch_norm", **_BATCH, shape=(3, 43, 7, 7), parameters=((43,), (43,))),
     Norm("batch_norm", **_BATCH, shape=(43, 7), parameters=((7,), (7,))),
     Norm("batch_norm", **_BATCH, shape=(1, 3, 5), parameters=((3,), (3,))),
     Norm("batch_norm", **_BATCH, shape=(2003, 37), parameters=((37,), (37,))),
     Norm("inference", **_INFERENCE, shape=(5, 6, 7, 11), parameters=((6,), (6,))),
+    Norm("inference", **_INFERENCE, shape=(3, 5, 17, 19), parameters=((5,), (5,))),
     Norm("inference", **_INFERENCE, shape=(43, 7), parameters=((7,), (7,))),
 ]
 TINY = [
@@ -359,6 +362,33 @@ def test_large_results_go_past_the_caches(streamed: bool, monkeypatch: pytest.Mo
         y.backward(dy)
         expected.backward(dy.double())
         assert_close(mine[0].grad, theirs[0].grad, dtype)
+
+
+def test_large_pages_are_asked_for_large_results_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from normcourse.kernels.cpu import pages
+
+    asked: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(pages, "_advise", lambda: lambda *wish: asked.append(wish) or -1)
+    monkeypatch.setattr(pages, "LARGE", 2**20)
+    monkeypatch.setattr(pages.mmap, "MADV_HUGEPAGE", 14, raising=False)
+    large, small = torch.zeros(2**19), torch.zeros(9)
+    assert pages.new_like(small).shape == small.shape
+    assert asked == []
+    y = pages.new_like(large)
+    ((begin, length, wish),) = asked
+    assert wish == 14
+    assert begin % pages.mmap.PAGESIZE == length % pages.mmap.PAGESIZE == 0
+    assert y.data_ptr() <= begin < begin + length <= y.data_ptr() + y.nbytes
+
+
+def test_results_are_the_same_where_no_large_pages_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    from normcourse.kernels.cpu import pages
+
+    x = draw(1031, 1031, seed=1, dtype=torch.float32)
+    assert x.nbytes >= pages.LARGE
+    y = kernels.layer_norm(x, (1031,))
+    monkeypatch.setattr(pages, "_advise", lambda: None)
+    assert torch.equal(kernels.layer_norm(x, (1031,)), y)
 
 
 class TestErrors:

@@ -15,7 +15,8 @@ from normcourse.kernels.cpu.memory import fetch, stream
 
 
 @compiled(SUMS)
-def _add_sums(x: Any, shift: Any, total: Any, squares: Any) -> None:
+def add_sums(x: Any, shift: Any, total: Any, squares: Any) -> None:
+    """Add x - shift and its square to the float64 sums of each column."""
     for j in range(x.size):
         d = np.float64(x[j]) - np.float64(shift[j])
         total[j] += d
@@ -26,7 +27,7 @@ def _add_sums(x: Any, shift: Any, total: Any, squares: Any) -> None:
 def moments(x: Any, total: Any, squares: Any, start: int, stop: int) -> None:
     """Add rows ``start`` to ``stop``, less the first row of all, to the sums (C,) of a thread."""
     for i in range(start, stop):
-        _add_sums(x[i], x[0], total, squares)
+        add_sums(x[i], x[0], total, squares)
 
 
 @compiled()
@@ -35,49 +36,53 @@ def forward(
     start: int, stop: int,
 ) -> None:  # fmt: skip
     """Write ``(x - mean) * scale + shift`` of rows ``start`` to ``stop``."""
-    near = np.empty(x.shape[1], x.dtype)
+    floor = x.dtype.type(v.floor_of(kind))
+    outs = np.empty((1, x.shape[1]), x.dtype) if streaming else y
     for i in range(start, stop):
-        coming, out = x[min(i + 1, stop - 1)], near if streaming else y[i]
-        v.affine_each(x[i], high, low, scale, shift, out)
+        out = outs[0 if streaming else i]
+        v.affine_each(x[i], high, low, scale, shift, floor, out)
         v.activate(out, kind)
         if streaming:
-            stream(out, y[i], coming)
+            stream(out, y[i], x[min(i + 1, stop - 1)])
 
 
 @compiled()
-def _before(
+def gradient_before(
     dy: Any, x: Any, high: Any, low: Any, scale: Any, shift: Any, kind: int, out: Any
 ) -> Any:
+    """Return the gradient with respect to what went into the activation, computed anew."""
     if kind == v.NONE:
         return dy
-    v.affine_each(x, high, low, scale, shift, out)
+    v.affine_each(x, high, low, scale, shift, x.dtype.type(-np.inf), out)
     v.chain(dy, out, kind)
     return out
 
 
 @compiled(SUMS)
-def _add_gradient_sums(dz: Any, x: Any, high: Any, low: Any, total: Any, product: Any) -> None:
+def add_gradient_sums(dz: Any, x: Any, mean: Any, total: Any, product: Any) -> None:
+    """Add dz and dz * (x - mean) to the float64 sums of each column."""
     for j in range(x.size):
         total[j] += np.float64(dz[j])
-        product[j] += np.float64(dz[j]) * np.float64(v.distance(x[j], high[j], low[j]))
+        product[j] += np.float64(dz[j]) * (np.float64(x[j]) - mean[j])
 
 
 @compiled()
 def gradient_sums(
-    dy: Any, x: Any, high: Any, low: Any, scale: Any, shift: Any, total: Any, product: Any,
-    kind: int, start: int, stop: int,
+    dy: Any, x: Any, mean: Any, high: Any, low: Any, scale: Any, shift: Any, total: Any,
+    product: Any, kind: int, start: int, stop: int,
 ) -> None:  # fmt: skip
     """Add the sums of dz and dz * (x - mean) over rows ``start`` to ``stop``."""
     before = np.empty(x.shape[1], x.dtype)
     for i in range(start, stop):
-        dz = _before(dy[i], x[i], high, low, scale, shift, kind, before)
-        _add_gradient_sums(dz, x[i], high, low, total, product)
+        dz = gradient_before(dy[i], x[i], high, low, scale, shift, kind, before)
+        add_gradient_sums(dz, x[i], mean, total, product)
 
 
 @compiled(EACH)
-def _dx(
+def dx_each(
     dz: Any, x: Any, high: Any, low: Any, scale: Any, slope: Any, offset: Any, out: Any
 ) -> None:
+    """Write ``scale * dz + slope * (x - mean) + offset``."""
     for j in range(out.size):
         out[j] = scale[j] * dz[j] + (slope[j] * v.distance(x[j], high[j], low[j]) + offset[j])
 
@@ -93,7 +98,7 @@ def backward(
         coming, out = min(i + 1, stop - 1), near if streaming else dx[i]
         if streaming:
             fetch(dy[coming])
-        dz = _before(dy[i], x[i], high, low, scale, shift, kind, before)
-        _dx(dz, x[i], high, low, scale, slope, offset, out)
+        dz = gradient_before(dy[i], x[i], high, low, scale, shift, kind, before)
+        dx_each(dz, x[i], high, low, scale, slope, offset, out)
         if streaming:
             stream(out, dx[i], x[coming])

@@ -7,6 +7,7 @@ and :mod:`normcourse.kernels.plain`) have the same four functions.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 from normcourse.kernels.activations import CODES
-from normcourse.kernels.cpu import columns, groups, rows
+from normcourse.kernels.cpu import columns, groups, planes, rows
 from normcourse.kernels.cpu.memory import STREAM_FROM
+from normcourse.kernels.cpu.pages import new_like
 from normcourse.kernels.plain import inverse_std
 from normcourse.kernels.threads import each, parts
 
@@ -39,8 +41,8 @@ def rows_forward(
         y; the rows that were normalized; their mean (0 unless ``centered``) and inv_std, (R,) in
         float64.
     """
-    y = torch.empty_like(x) if out is None else out
-    total = x if residual is None else torch.empty_like(x)
+    y = new_like(x) if out is None else out
+    total = x if residual is None else new_like(x)
     mean, inv_std = _float64(len(x)), _float64(len(x))
     arrays = _arrays(x, _or_none(residual, x), total, weight, bias, y, mean, inv_std)
     options = eps, centered, CODES[activation], _streams(y)
@@ -68,7 +70,7 @@ def rows_backward(
 
     ``dtotal``, the gradient that reaches x + residual by other ways, is added to dx.
     """
-    dx = torch.empty_like(x) if out is None else out
+    dx = new_like(x) if out is None else out
     ranges = parts(len(x), x.numel())
     sums = np.zeros((2, len(ranges), *weight.shape))
     arrays = _arrays(dy, x, mean, inv_std, weight, bias, _or_none(dtotal, x), dx)
@@ -110,13 +112,22 @@ def pooled_forward(
     Returns:
         y, and the mean and variance of each group in float64.
     """
-    y = torch.empty_like(x) if out is None else out
+    y = new_like(x) if out is None else out
     num, channels, size = x.shape
     count = num if num_groups == 0 else channels // num_groups
     means = x.numel() // (count * size)
     mean, var = (_float64(means), _float64(means)) if given is None else _doubles(*given)
     if num_groups == 0 and size == 1:
         _columns_forward(x[..., 0], weight, bias, y[..., 0], mean, var, given, eps, activation)
+        return y, mean, var
+    if num_groups == 0 and size < planes.SMALL:
+        flat = _arrays(x.view(num, -1), weight, bias, y.view(num, -1), mean, var)
+        each(
+            lambda part, start, stop: planes.forward(
+                *flat, given is not None, eps, CODES[activation], start, stop
+            ),
+            parts(channels, x.numel()),
+        )
         return y, mean, var
     arrays = _arrays(x.view(-1, size), weight, bias, y.view(-1, size), mean, var)
     options = num_groups, count, given is not None, eps, CODES[activation], _streams(y)
@@ -141,13 +152,24 @@ def pooled_backward(
     out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return dx, dweight and dbias (C,) of :func:`pooled_forward`."""
-    dx = torch.empty_like(x) if out is None else out
+    dx = new_like(x) if out is None else out
     num, channels, size = x.shape
     if num_groups == 0 and size == 1:
         dweight, dbias = _columns_backward(
             dy[..., 0], x[..., 0], mean, inv_std, weight, bias, dx[..., 0], given, activation
         )
         return dx, dweight, dbias
+    if num_groups == 0 and size < planes.SMALL:
+        dweight, dbias = _float64(channels), _float64(channels)
+        found = dy.view(num, -1), x.view(num, -1), mean, inv_std, weight, bias, dx.view(num, -1)
+        pieces = _arrays(*found, dweight, dbias)
+        each(
+            lambda part, start, stop: planes.backward(
+                *pieces, given, CODES[activation], start, stop
+            ),
+            parts(channels, x.numel()),
+        )
+        return dx, dweight.to(x.dtype), dbias.to(x.dtype)
     count = num if num_groups == 0 else channels // num_groups
     sums = np.empty((num * channels, 2))
     flat = (dy.view(-1, size), x.view(-1, size))
@@ -206,9 +228,10 @@ def _columns_backward(
     scale = (inv_std * weight).to(x.dtype)
     arrays = *_arrays(dy, x), *_high_and_low(mean, x), *_arrays(scale, bias)
     sums = np.zeros((2, len(ranges), x.shape[1]))
+    center = mean.numpy()
     each(
         lambda part, start, stop: columns.gradient_sums(
-            *arrays, sums[0, part], sums[1, part], kind, start, stop
+            *arrays[:2], center, *arrays[2:], sums[0, part], sums[1, part], kind, start, stop
         ),
         ranges,
     )
@@ -233,7 +256,12 @@ def _arrays(*tensors: Tensor) -> tuple[Array, ...]:
 
 def _or_none(tensor: Tensor | None, like: Tensor) -> Tensor:
     """Return a tensor of no rows in place of None: the kernels are compiled once for both."""
-    return like.new_empty(0, like.shape[1]) if tensor is None else tensor
+    return _none(like.dtype, like.shape[1]) if tensor is None else tensor
+
+
+@functools.lru_cache(maxsize=64)
+def _none(dtype: torch.dtype, width: int) -> Tensor:
+    return torch.empty(0, width, dtype=dtype)
 
 
 def _float64(size: int) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from normcourse.kernels.cpu import vectors as v
-from normcourse.kernels.cpu.compiled import compiled
+from normcourse.kernels.cpu.compiled import SUMS, compiled
 from normcourse.kernels.cpu.memory import fetch, stream
 
 
@@ -26,16 +26,29 @@ def _place(group: int, k: int, groups: int, channels: int) -> tuple[int, int]:
     return (group // groups) * channels + channel, channel
 
 
+@compiled(SUMS)
+def _write_and_sum(
+    segment: Any, high: Any, low: Any, scale: Any, bias: Any, floor: Any, out: Any,
+    coming: Any, shift: float,
+) -> tuple[float, float]:  # fmt: skip
+    total, squares = 0.0, 0.0
+    for j in range(out.size):
+        out[j] = v.at_least(v.distance(segment[j], high, low) * scale + bias, floor)
+        d = np.float64(coming[j]) - shift
+        total += d
+        squares += d * d
+    return total, squares
+
+
 @compiled()
-def _moments(x: Any, group: int, count: int, groups: int, channels: int) -> Any:
-    """Return mean and variance of a group: one pass over its segments."""
-    shift = np.float64(x[_place(group, 0, groups, channels)[0], 0])
+def _sums(x: Any, shift: float, group: int, count: int, groups: int, channels: int) -> Any:
+    """Return the sums of ``x - shift`` and of its square over the segments of a group."""
     total, squares = 0.0, 0.0
     for k in range(count):
-        sums = v.shifted_sums(x[_place(group, k, groups, channels)[0]], shift)
-        total += sums[0]
-        squares += sums[1]
-    return v.from_sums(total, squares, shift, count * x.shape[1])
+        found = v.shifted_sums(x[_place(group, k, groups, channels)[0]], shift)
+        total += found[0]
+        squares += found[1]
+    return total, squares
 
 
 @compiled()
@@ -45,28 +58,44 @@ def forward(
 ) -> None:  # fmt: skip
     """Write y, mean and var of groups ``start`` to ``stop``; x and y are (N * C, S).
 
+    While a group is written, which waits for memory, the next one is summed in the same loops.
     ``given``: mean and var are inputs, as BatchNorm's at inference.
     """
-    channels, near = weight.size, np.empty(x.shape[1], x.dtype)
+    channels, size = weight.size, x.shape[1]
+    floor = x.dtype.type(v.floor_of(kind))
+    outs = np.empty((1, size), x.dtype) if streaming else y
+    shift, total, squares = 0.0, 0.0, 0.0
+    if not given:
+        shift = np.float64(x[_place(start, 0, groups, channels)[0], 0])
+        total, squares = _sums(x, shift, start, count, groups, channels)
     for group in range(start, stop):
         if not given:
-            mean[group], var[group] = _moments(x, group, count, groups, channels)
+            found = v.from_sums(total, squares, shift, count * size)
+            mean[group], var[group] = found
         inv_std = v.inverse_root(var[group], eps)
         high = x.dtype.type(mean[group])
         low = x.dtype.type(mean[group] - np.float64(high))
+        ahead = not given and group + 1 < stop
+        total, squares = 0.0, 0.0
+        if ahead:
+            shift = np.float64(x[_place(group + 1, 0, groups, channels)[0], 0])
         for k in range(count):
             segment, channel = _place(group, k, groups, channels)
             scale = x.dtype.type(inv_std * np.float64(weight[channel]))
-            if streaming:
-                coming = _place(group, min(k + 1, count - 1), groups, channels)[0]
-                v.affine_one(x[segment], high, low, scale, bias[channel], near)
-                if kind != v.NONE:
-                    v.activate(near, kind)
-                stream(near, y[segment], x[coming])
+            out = outs[0 if streaming else segment]
+            if ahead:
+                coming = x[_place(group + 1, k, groups, channels)[0]]
+                part = _write_and_sum(
+                    x[segment], high, low, scale, bias[channel], floor, out, coming, shift
+                )
+                total += part[0]
+                squares += part[1]
             else:
-                v.affine_one(x[segment], high, low, scale, bias[channel], y[segment])
-                if kind != v.NONE:
-                    v.activate(y[segment], kind)
+                v.affine_one(x[segment], high, low, scale, bias[channel], floor, out)
+            v.activate(out, kind)
+            if streaming:
+                after = _place(group, min(k + 1, count - 1), groups, channels)[0]
+                stream(out, y[segment], x[after])
 
 
 @compiled()
@@ -76,8 +105,11 @@ def _before(
     """Return the gradient with respect to what went into the activation, computed anew."""
     if kind == v.NONE:
         return dy
-    v.affine_one(x, high, low, scale, shift, out)
-    v.chain(dy, out, kind)
+    if kind == v.RELU:
+        v.relu_chain_one(dy, x, high, low, scale, shift, out)
+    else:
+        v.affine_one(x, high, low, scale, shift, x.dtype.type(-np.inf), out)
+        v.chain(dy, out, kind)
     return out
 
 

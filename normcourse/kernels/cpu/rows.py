@@ -19,40 +19,82 @@ FLUSH = 32  # rows whose weight gradients are summed in x's dtype before float64
 
 
 @compiled()
+def _sums(row: Any, centered: bool) -> tuple[float, float, float]:
+    """Return shift, sum and sum of squares of a row; without a mean the shift is 0."""
+    if centered:
+        shift = np.float64(row[0])
+        total, squares = v.shifted_sums(row, shift)
+        return shift, total, squares
+    return 0.0, 0.0, v.square_sum(row)
+
+
+@compiled(SUMS)
+def _write_and_sum(
+    row: Any, high: Any, low: Any, inv_std: Any, weight: Any, bias: Any, floor: Any, out: Any,
+    coming: Any, shift: float,
+) -> tuple[float, float]:  # fmt: skip
+    total, squares = 0.0, 0.0
+    for j in range(out.size):
+        z = v.distance(row[j], high, low) * inv_std * weight[j] + bias[j]
+        out[j] = v.at_least(z, floor)
+        d = np.float64(coming[j]) - shift
+        total += d
+        squares += d * d
+    return total, squares
+
+
+@compiled(SUMS)
+def _write_and_square(
+    row: Any, inv_std: Any, weight: Any, floor: Any, out: Any, coming: Any
+) -> float:
+    squares = 0.0
+    for j in range(out.size):
+        out[j] = v.at_least(row[j] * inv_std * weight[j], floor)  # without a mean, without a bias
+        d = np.float64(coming[j])
+        squares += d * d
+    return squares
+
+
+@compiled()
 def forward(
     x: Any, residual: Any, total: Any, weight: Any, bias: Any, y: Any, mean: Any, inv_std: Any,
     eps: float, centered: bool, kind: int, streaming: bool, start: int, stop: int,
 ) -> None:  # fmt: skip
     """Write y, mean and inv_std of rows ``start`` to ``stop``; row r takes weight[r % P].
 
-    With a residual, ``total = x + residual`` is written too and normalized in x's place.
+    With a residual, ``total = x + residual`` is written too and normalized in x's place. While a
+    row is written, which waits for memory, the next one is summed in the same loop.
     """
     width, period, adds = x.shape[1], weight.shape[0], residual.shape[0] > 0
-    near = np.empty(width, x.dtype)
+    floor = x.dtype.type(v.floor_of(kind))
+    outs = np.empty((1, width), x.dtype) if streaming else y
+    if adds:
+        v.add(x[start], residual[start], total[start])
+    shift, first, second = _sums(total[start], centered)  # without a residual total is x
     for i in range(start, stop):
-        if adds:
-            v.add(x[i], residual[i], total[i])
-        row = total[i]  # without a residual total is x
-        if centered:
-            shift = np.float64(row[0])
-            sums = v.shifted_sums(row, shift)
-            mu, var = v.from_sums(sums[0], sums[1], shift, width)
-        else:
-            mu, var = 0.0, v.square_sum(row) / width
-        scale = v.inverse_root(var, eps)
-        mean[i], inv_std[i] = mu, scale
-        high = x.dtype.type(mu)
+        mu, var = v.from_sums(first, second, shift, width) if centered else (0.0, second / width)
+        root = v.inverse_root(var, eps)
+        mean[i], inv_std[i] = mu, root
+        high, scale = x.dtype.type(mu), x.dtype.type(root)
         low = x.dtype.type(mu - np.float64(high))
         p = i % period if period > 1 else 0
-        if streaming:
-            v.affine(row, high, low, x.dtype.type(scale), weight[p], bias[p], near)
-            if kind != v.NONE:
-                v.activate(near, kind)
-            stream(near, y[i], x[min(i + 1, stop - 1)])
+        row, out = total[i], outs[0 if streaming else i]
+        if i + 1 < stop:
+            if adds:
+                v.add(x[i + 1], residual[i + 1], total[i + 1])
+            coming = total[i + 1]
+            if centered:
+                shift = np.float64(coming[0])
+                first, second = _write_and_sum(
+                    row, high, low, scale, weight[p], bias[p], floor, out, coming, shift
+                )
+            else:
+                second = _write_and_square(row, scale, weight[p], floor, out, coming)
         else:
-            v.affine(row, high, low, x.dtype.type(scale), weight[p], bias[p], y[i])
-            if kind != v.NONE:
-                v.activate(y[i], kind)
+            v.affine(row, high, low, scale, weight[p], bias[p], floor, out)
+        v.activate(out, kind)
+        if streaming:
+            stream(out, y[i], x[min(i + 1, stop - 1)])
 
 
 @compiled(SUMS)
@@ -70,25 +112,38 @@ def _chunk_sums(
     return total, product
 
 
+@compiled(SUMS)
+def _chunk_product(dz: Any, x: Any, inv_std: Any, weight: Any, dweight: Any) -> Any:
+    product = x.dtype.type(0)
+    for j in range(x.size):
+        x_hat = x[j] * inv_std
+        dweight[j] += dz[j] * x_hat
+        product += dz[j] * weight[j] * x_hat
+    return product
+
+
 @compiled()
-def _sums(
-    dz: Any, x: Any, high: Any, low: Any, inv_std: Any, weight: Any, dweight: Any, dbias: Any
-) -> tuple[float, float]:
+def _gradient_sums(
+    dz: Any, x: Any, high: Any, low: Any, inv_std: Any, weight: Any, dweight: Any, dbias: Any,
+    centered: bool,
+) -> tuple[float, float]:  # fmt: skip
     """Add to the gradients of the parameters; return the sums of dx_hat and dx_hat * x_hat.
 
-    A chunk is summed in x's dtype, in as many parts as vectors hold; float64 adds the chunks.
+    A chunk is summed in x's dtype, in as many parts as vectors hold; float64 adds the chunks. A
+    norm without a mean needs neither the first sum nor the gradient of a bias.
     """
-    if x.size <= CHUNK:
-        sums = _chunk_sums(dz, x, high, low, inv_std, weight, dweight, dbias)
-        return np.float64(sums[0]), np.float64(sums[1])
     total, product = 0.0, 0.0
     for a in range(0, x.size, CHUNK):
         b = min(a + CHUNK, x.size)
-        sums = _chunk_sums(
-            dz[a:b], x[a:b], high, low, inv_std, weight[a:b], dweight[a:b], dbias[a:b]
-        )
-        total += np.float64(sums[0])
-        product += np.float64(sums[1])
+        if centered:
+            sums = _chunk_sums(
+                dz[a:b], x[a:b], high, low, inv_std, weight[a:b], dweight[a:b], dbias[a:b]
+            )
+            total += np.float64(sums[0])
+            product += np.float64(sums[1])
+        else:
+            part = _chunk_product(dz[a:b], x[a:b], inv_std, weight[a:b], dweight[a:b])
+            product += np.float64(part)
     return total, product
 
 
@@ -101,6 +156,16 @@ def _dx(
         out[j] = inv_std * dz[j] * weight[j] + (slope * v.distance(x[j], high, low) + offset)
 
 
+@compiled(EACH)
+def _dx_of_both(
+    dz: Any, x: Any, high: Any, low: Any, inv_std: Any, weight: Any, slope: Any, offset: Any,
+    more: Any, out: Any,
+) -> None:  # fmt: skip
+    for j in range(out.size):
+        inner = slope * v.distance(x[j], high, low) + offset
+        out[j] = inv_std * dz[j] * weight[j] + inner + more[j]
+
+
 @compiled()
 def backward(
     dy: Any, x: Any, mean: Any, inv_std: Any, weight: Any, bias: Any, dtotal: Any, dx: Any,
@@ -108,32 +173,32 @@ def backward(
 ) -> None:  # fmt: skip
     """Write dx of rows ``start`` to ``stop`` and add to the float64 dweight and dbias (P, M)."""
     width, period, adds = x.shape[1], weight.shape[0], dtotal.shape[0] > 0
-    near, before = np.empty(width, x.dtype), np.empty(width, x.dtype)
+    outs = np.empty((1, width), x.dtype) if streaming else dx
+    before, lowest = np.empty((1, width), x.dtype), x.dtype.type(-np.inf)
+    dzs = dy if kind == v.NONE else before
     some_dweight, some_dbias = np.zeros(weight.shape, x.dtype), np.zeros(weight.shape, x.dtype)
     for i in range(start, stop):
         p = i % period if period > 1 else 0
         high, scale = x.dtype.type(mean[i]), x.dtype.type(inv_std[i])
         low = x.dtype.type(mean[i] - np.float64(high))
-        dz = dy[i]
         if kind != v.NONE:  # what went into the activation is cheaper computed than kept
-            v.affine(x[i], high, low, scale, weight[p], bias[p], before)
-            v.chain(dy[i], before, kind)
-            dz = before
-        w, dw, db = weight[p], some_dweight[p], some_dbias[p]
-        total, product = _sums(dz, x[i], high, low, scale, w, dw, db)
+            v.affine(x[i], high, low, scale, weight[p], bias[p], lowest, before[0])
+            v.chain(dy[i], before[0], kind)
+        dz, out, w = dzs[i if kind == v.NONE else 0], outs[0 if streaming else i], weight[p]
+        total, product = _gradient_sums(
+            dz, x[i], high, low, scale, w, some_dweight[p], some_dbias[p], centered
+        )
         slope = x.dtype.type(-inv_std[i] * inv_std[i] * product / width)
-        offset = x.dtype.type(-inv_std[i] * total / width if centered else 0.0)
+        offset = x.dtype.type(-inv_std[i] * total / width)
+        coming = min(i + 1, stop - 1)
         if streaming:
-            coming = min(i + 1, stop - 1)
             fetch(dy[coming])
-            _dx(dz, x[i], high, low, scale, w, slope, offset, near)
-            if adds:
-                v.add(near, dtotal[i], near)
-            stream(near, dx[i], x[coming])
+        if adds:
+            _dx_of_both(dz, x[i], high, low, scale, w, slope, offset, dtotal[i], out)
         else:
-            _dx(dz, x[i], high, low, scale, w, slope, offset, dx[i])
-            if adds:
-                v.add(dx[i], dtotal[i], dx[i])
+            _dx(dz, x[i], high, low, scale, w, slope, offset, out)
+        if streaming:
+            stream(out, dx[i], x[coming])
         if (i - start) % FLUSH == FLUSH - 1 or i == stop - 1:
             _flush(some_dweight, dweight)
             _flush(some_dbias, dbias)

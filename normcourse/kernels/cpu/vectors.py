@@ -70,37 +70,48 @@ def distance(x: Any, high: Any, low: Any) -> Any:
     return (x - high) - low
 
 
+@compiled()
+def floor_of(kind: int) -> float:
+    """Return below what no result lies: 0 for ReLU, which then needs no loop of its own."""
+    return 0.0 if kind == RELU else -np.inf
+
+
+@compiled()
+def at_least(z: Any, floor: Any) -> Any:
+    """Return z, or ``floor`` where it is smaller; NaN stays."""
+    return floor if z < floor else z
+
+
 @compiled(EACH)
-def affine(x: Any, high: Any, low: Any, inv_std: Any, weight: Any, bias: Any, out: Any) -> None:
+def affine(
+    x: Any, high: Any, low: Any, inv_std: Any, weight: Any, bias: Any, floor: Any, out: Any
+) -> None:
     """Write ``(x - mean) * inv_std * weight + bias`` with one weight per value.
 
     The mean comes in two numbers of x's dtype, see :func:`distance`.
     """
     for j in range(out.size):
-        out[j] = distance(x[j], high, low) * inv_std * weight[j] + bias[j]
+        out[j] = at_least(distance(x[j], high, low) * inv_std * weight[j] + bias[j], floor)
 
 
 @compiled(EACH)
-def affine_one(x: Any, high: Any, low: Any, scale: Any, shift: Any, out: Any) -> None:
+def affine_one(x: Any, high: Any, low: Any, scale: Any, shift: Any, floor: Any, out: Any) -> None:
     """Write ``(x - mean) * scale + shift`` with one scale for all values."""
     for j in range(out.size):
-        out[j] = distance(x[j], high, low) * scale + shift
+        out[j] = at_least(distance(x[j], high, low) * scale + shift, floor)
 
 
 @compiled(EACH)
-def affine_each(x: Any, high: Any, low: Any, scale: Any, shift: Any, out: Any) -> None:
+def affine_each(x: Any, high: Any, low: Any, scale: Any, shift: Any, floor: Any, out: Any) -> None:
     """Write ``(x - mean) * scale + shift`` with one mean, scale and shift per value."""
     for j in range(out.size):
-        out[j] = distance(x[j], high[j], low[j]) * scale[j] + shift[j]
+        out[j] = at_least(distance(x[j], high[j], low[j]) * scale[j] + shift[j], floor)
 
 
 @compiled()
 def activate(z: Any, kind: int) -> None:
-    """Replace ``z`` by its activation."""
-    if kind == RELU:
-        for j in range(z.size):
-            z[j] = z[j] if z[j] > 0 or z[j] != z[j] else 0
-    elif kind == SILU:
+    """Replace ``z`` by its activation; ReLU was done on the way, see :func:`floor_of`."""
+    if kind == SILU:
         for j in range(z.size):
             z[j] = z[j] / (1 + math.exp(-z[j]))
     elif kind == GELU:
@@ -112,8 +123,10 @@ def activate(z: Any, kind: int) -> None:
 def chain(dy: Any, z: Any, kind: int) -> None:
     """Replace ``z``, what went into the activation, by the gradient with respect to it."""
     if kind == RELU:
+        zero = z.dtype.type(0)
         for j in range(z.size):
-            z[j] = dy[j] if z[j] > 0 else 0
+            slope = dy[j]
+            z[j] = slope if z[j] > zero else zero
     elif kind == SILU:
         for j in range(z.size):
             gate = 1 / (1 + math.exp(-z[j]))
@@ -123,6 +136,15 @@ def chain(dy: Any, z: Any, kind: int) -> None:
             below = 0.5 + 0.5 * math.erf(z[j] * math.sqrt(0.5))
             slope = math.exp(-0.5 * z[j] * z[j]) * math.sqrt(0.5 / math.pi)
             z[j] = dy[j] * (below + z[j] * slope)
+
+
+@compiled(EACH)
+def relu_chain_one(dy: Any, x: Any, high: Any, low: Any, scale: Any, shift: Any, out: Any) -> None:
+    """Write the gradient before a ReLU of :func:`affine_one`: both steps in one loop."""
+    zero = out.dtype.type(0)
+    for j in range(out.size):
+        slope = dy[j]
+        out[j] = slope if distance(x[j], high, low) * scale + shift > zero else zero
 
 
 @compiled(SUMS)
