@@ -155,6 +155,7 @@ from normcourse.figures.placement_cnn import (
     what_is_read,
 )
 from normcourse.figures.pooling import pooled_axes, pooled_mask
+from normcourse.figures.roofline import share_of_copy, time_in_copies
 from normcourse.figures.sequences import (
     behind_layer_norm,
     foreseen_letters,
@@ -350,6 +351,7 @@ __all__ = [
     "share_by_block",
     "share_by_net",
     "share_by_width",
+    "share_of_copy",
     "sharpest_attention",
     "shift_and_speed",
     "shift_ratios",
@@ -375,6 +377,7 @@ __all__ = [
     "three_photographs",
     "three_ways",
     "thumb_rules",
+    "time_in_copies",
     "token_pools",
     "turn_per_step",
     "two_features",

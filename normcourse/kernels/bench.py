@@ -24,8 +24,9 @@ MEMORY = {
     "fresh": {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "0"},
     "reused": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)},
 }
-CONTENDERS = ("NumPy", "torch", "compiled", "fused")
+CONTENDERS = ("NumPy", "torch", "compiled", "Liger", "fused")
 DEVICES = ("all", "cpu", "cuda")
+NONE = "–"  # who does not take part in a case
 RESULTS = Path(__file__).parent / "results"
 Record = dict[str, Any]
 
@@ -76,11 +77,13 @@ def bench(
             out.table(*table(part["rows"], CASES))
     if device != "cpu" and reason is None:
         found = gpu_bench.run(**options, names=names)
-        out.line()
-        out.line(found["machine"]["device"], "bold")
-        out.table(*table(found["rows"], GPU_CASES))
+        for part in found["parts"]:
+            out.line()
+            out.line(f"{found['machine']['device']}, {part['memory']} memory", "bold")
+            out.table(*table(part["rows"], GPU_CASES))
         record = {**record, "gpu": found} if record else found
     if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
 
@@ -172,11 +175,40 @@ def shares(row: Record, what: str, cases: Sequence[Case] = CASES) -> dict[str, f
     }
 
 
+def copies(part: Record, case: str, what: str) -> dict[str, float]:
+    """Return the time of each contender in copies of the array, for one case of a part.
+
+    Args:
+        part: of a record.
+        case: its name.
+        what: "forward" or "backward".
+
+    Example:
+        >>> best = lambda seconds: {"best": seconds}
+        >>> seconds = {"copy": {"NumPy": best(2.0)}, "fused": {"forward": best(3.0)}}
+        >>> copies({"rows": [{"case": "layer norm", "seconds": seconds}]}, "layer norm", "forward")
+        {'fused': 1.5}
+    """
+    seconds = next(row["seconds"] for row in part["rows"] if row["case"] == case)
+    copy = min(way["best"] for way in seconds["copy"].values())
+    return {name: seconds[name][what]["best"] / copy for name in CONTENDERS if name in seconds}
+
+
+def contenders(measured: Sequence[Record]) -> list[str]:
+    """Return who took part in a row or more.
+
+    Example:
+        >>> contenders([{"seconds": {"fused": {}, "torch": {}}}, {"seconds": {"Liger": {}}}])
+        ['torch', 'Liger', 'fused']
+    """
+    return [name for name in CONTENDERS if any(name in row["seconds"] for row in measured)]
+
+
 def table(
     measured: Sequence[Record], cases: Sequence[Case]
 ) -> tuple[list[str], Iterable[list[str]]]:
     """Return heads and rows: copy bandwidth, bytes, times and shares, forward and backward."""
-    names = [name for name in CONTENDERS if name in measured[0]["seconds"]]
+    names = contenders(measured)
     heads = ["", "copy GB/s", "arrays", *names, *(f"{name} %" for name in names), "torch / fused"]
     rows = []
     for row in measured:
@@ -184,14 +216,14 @@ def table(
         copy = min(way["best"] for way in row["seconds"]["copy"].values())
         for what in ("forward", "backward"):
             found = shares(row, what, cases)
-            seconds = {name: row["seconds"][name][what]["best"] for name in names}
+            seconds = {name: row["seconds"][name][what]["best"] for name in found}
             rows.append(
                 [
                     f"{case.name}, {what}",
                     f"{2e-9 * case.nbytes / copy:.1f}",
                     str(getattr(case, what)),
-                    *(f"{1e3 * seconds[name]:.2f} ms" for name in names),
-                    *(f"{100 * found[name]:.0f}" for name in names),
+                    *(f"{1e3 * seconds[n]:.2f} ms" if n in found else NONE for n in names),
+                    *(f"{100 * found[n]:.0f}" if n in found else NONE for n in names),
                     f"{seconds['torch'] / seconds['fused']:.1f}",
                 ]
             )

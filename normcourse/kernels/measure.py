@@ -4,7 +4,8 @@
 
 prints a JSON list. All contenders take turns, so what else the machine does meets all of them. The
 roof is a copy of one array of the same size into one that is there, the better of two ways, in the
-same turns.
+same turns; beside it, a copy into new memory. What a call costs before it moves anything shows on
+an input of a few values.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,9 +30,19 @@ Work = Callable[[], object]
 
 
 def measure(case: Case, *, rounds: int, compiles: bool) -> dict[str, Any]:
-    """Return seconds of everyone for one case: best and median of the rounds."""
-    tensors = draw(case)
-    names = {"copy": _copies(case), **_works(case, tensors, compiles)}
+    """Return seconds of everyone for one case, and of calls that have next to nothing to do."""
+    new = torch.zeros(case.shape)
+    copies = {"copy": _copies(case), "new copy": {"torch": lambda: new.clone()}}
+    found = _seconds({**copies, **_works(case, draw(case), compiles)}, rounds)
+    tiny = replace(case, shape=(1, 8) if len(case.shape) == 2 else (1, case.groups, 4, 4))
+    calls = _seconds(_works(tiny, draw(tiny), False), rounds)
+    return {"case": case.name, "seconds": found, "calls": calls}
+
+
+def _seconds(
+    names: dict[str, dict[str, Work]], rounds: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return best and median of the rounds, in each of which everyone has one turn."""
     for works in names.values():
         for work in works.values():
             work()  # compiled, and its memory asked for
@@ -47,7 +59,7 @@ def measure(case: Case, *, rounds: int, compiles: bool) -> dict[str, Any]:
     for (name, what), found in seconds.items():
         row = {"best": min(found), "median": statistics.median(found)}
         times.setdefault(name, {})[what] = row
-    return {"case": case.name, "seconds": times}
+    return times
 
 
 def _copies(case: Case) -> dict[str, Work]:

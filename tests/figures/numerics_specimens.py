@@ -68,6 +68,18 @@ EXAMPLES: dict[str, Callable[[], figures.CourseFigure]] = {
             for word, last in (("float16", np.inf), ("bfloat16", 4.0))
         },
     ),
+    "share_of_copy": lambda: figures.share_of_copy(
+        {
+            name: {
+                "forward": {"NumPy": 0.1, "torch": 0.5, "compiled": 0.4, "fused": share},
+                "backward": {"NumPy": 0.1, "torch": 0.3, "Liger": 0.4, "fused": 0.6},
+            }
+            for name, share in (("layer norm", 0.7), ("batch norm", 1.2))
+        },
+        "two threads, fresh memory",
+        {"layer norm": 0.6, "batch norm": 0.5},
+        high=1.2,
+    ),
     "share_by_net": lambda: figures.share_by_net(
         SHARES, [("mlp", 32, "fully\nconnected"), ("conv", 16, "convolutional")]
     ),
@@ -76,6 +88,13 @@ EXAMPLES: dict[str, Callable[[], figures.CourseFigure]] = {
         SIZES,
         {eps: SIZES / np.sqrt(SIZES**2 + eps) for eps in (1e-2, 1e-5, 1e-8)},
         {eps: SIZES / np.sqrt(SIZES**2 + eps) for eps in (1e-2, 1e-5, 1e-8)},
+    ),
+    "time_in_copies": lambda: figures.time_in_copies(
+        {
+            "layer norm,\nforward": {"NumPy": 9.0, "torch": 1.4, "fused": 1.3},
+            "batch norm,\nforward": {"NumPy": 12.0, "torch": 5.0, "fused": 1.6},
+        },
+        {"layer norm,\nforward": 1.0, "batch norm,\nforward": 1.5},
     ),
     "squares_on_the_grid": lambda: figures.squares_on_the_grid(1e4, 4.0),
     "ways_to_a_variance": lambda: figures.ways_to_a_variance(VARIANCES),

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
-from normcourse.kernels import bench, gpu_bench
+from normcourse.kernels import bench, gpu_bench, liger
 from normcourse.kernels.cases import CASES, Case
 from normcourse.kernels.contenders import Textbook, draw, eager, fused
 from normcourse.kernels.gpu_cases import GPU_CASES, GpuCase
@@ -51,11 +53,15 @@ def test_bytes_are_counted_as_the_method_needs(method: str, forward: int, backwa
 
 
 def test_a_run_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "record.json"
+    file = tmp_path / "a new folder" / "record.json"
     options = {"threads": (1,), "rounds": 2, "compiles": False, "names": ("batch norm, late",)}
     assert bench.bench(Screen(sys.stdout, width=200), **options, json_file=file) == 0
     record = json.loads(file.read_text(encoding="utf-8"))
     assert [part["memory"] for part in record["parts"]] == ["fresh", "reused"]
+    for row in [row for part in record["parts"] for row in part["rows"]]:
+        assert set(row["seconds"]) == {"copy", "new copy", "NumPy", "torch", "fused"}
+        assert set(row["calls"]) == {"NumPy", "torch", "fused"}
+        assert set(row["calls"]["fused"]) == {"forward", "backward"}
     assert {"processor", "cores", "torch", "numba", "date"} <= set(record["machine"])
     shown = capsys.readouterr().out
     assert "batch norm, late, backward" in shown
@@ -101,12 +107,90 @@ def test_contenders_on_the_gpu_compute_the_same(case: GpuCase) -> None:
 
 
 def test_a_measured_case_has_everyone_in_both_directions() -> None:
-    row = gpu_bench.measure(small(GPU_CASES[0]), "cpu", rounds=2, compiles=False)
-    assert set(row["seconds"]) == {"copy", "torch", "fused"}
-    assert set(row["seconds"]["fused"]) == {"forward", "backward"}
-    found = bench.shares(row, "forward", GPU_CASES)
-    assert set(found) == {"torch", "fused"}
-    assert all(share > 0 for share in found.values())
+    rows = gpu_bench.measure(small(GPU_CASES[0]), "cpu", rounds=2, compiles=False)
+    assert list(rows) == ["fresh", "reused"]
+    for row in rows.values():
+        assert set(row["seconds"]) == {"copy", "new copy", "torch", "fused"}
+        assert set(row["seconds"]["fused"]) == {"forward", "backward"}
+        found = bench.shares(row, "forward", GPU_CASES)
+        assert set(found) == {"torch", "fused"}
+        assert all(share > 0 for share in found.values())
+
+
+class Liger:
+    """Liger-Kernel's functions, with its names and the order of its arguments, in torch's own."""
+
+    @staticmethod
+    def liger_layer_norm(X: Tensor, W: Tensor, B: Tensor, eps: float) -> Tensor:
+        return F.layer_norm(X, W.shape, W, B, eps)
+
+    @staticmethod
+    def liger_rms_norm(
+        X: Tensor, W: Tensor, eps: float, offset: float = 0.0, casting_mode: str = "llama",
+        in_place: bool = True,
+    ) -> Tensor:  # fmt: skip
+        assert not in_place, "the gradient that comes in is used again"
+        return F.rms_norm(X, W.shape, W, eps)
+
+    @staticmethod
+    def liger_fused_add_rms_norm(
+        X: Tensor, R: Tensor, W: Tensor, eps: float, offset: float = 0.0,
+        casting_mode: str = "llama", in_place: bool = True,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        assert not in_place, "the gradient that comes in is used again"
+        return F.rms_norm(X + R, W.shape, W, eps), X + R
+
+    @staticmethod
+    def liger_group_norm(
+        X: Tensor, affine_scaling_weight: Tensor, affine_shifting_bias: Tensor, num_channels: int,
+        num_groups: int, eps: float,
+    ) -> Tensor:  # fmt: skip
+        assert num_channels == X.shape[1]
+        return F.group_norm(X, num_groups, affine_scaling_weight, affine_shifting_bias, eps)
+
+
+@pytest.fixture
+def with_liger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if Liger-Kernel were installed."""
+    monkeypatch.setattr(liger, "version", lambda: "0.0 of these tests")
+    monkeypatch.setitem(sys.modules, "liger_kernel.transformers.functional", Liger)
+
+
+@pytest.mark.usefixtures("with_liger")
+@pytest.mark.parametrize("case", GPU_CASES, ids=lambda case: case.name)
+def test_liger_takes_part_in_what_it_has(case: GpuCase) -> None:
+    case = small(case)
+    function = liger.liger(case)
+    has_it = case.method in ("layer_norm", "rms_norm", "add_rms_norm", "group_norm")
+    assert (function is not None) == (has_it and case.activation is None)
+    if function is None:
+        return
+    tensors = gpu_bench.draw(case, "cpu")
+    for one, other in zip(function(*tensors), eager(case)(*tensors), strict=True):
+        torch.testing.assert_close(one, other)
+    rows = gpu_bench.measure(case, "cpu", rounds=1, compiles=False)
+    assert set(rows["reused"]["seconds"]["Liger"]) == {"forward", "backward"}
+    assert rows["reused"]["left out"] == {}
+
+
+@pytest.mark.usefixtures("with_liger")
+def test_liger_that_fails_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*tensors: Tensor) -> Tensor:
+        raise RuntimeError("too wide")
+
+    monkeypatch.setattr(Liger, "liger_layer_norm", fails)
+    row = gpu_bench.measure(small(GPU_CASES[0]), "cpu", rounds=1, compiles=False)["fresh"]
+    assert row["left out"] == {"Liger": "RuntimeError: too wide"}
+    assert "Liger" not in row["seconds"]
+    other = gpu_bench.measure(small(GPU_CASES[4]), "cpu", rounds=1, compiles=False)["fresh"]
+    heads, lines = bench.table([row, other], GPU_CASES)
+    place = heads.index("Liger %")
+    assert [line[place] == bench.NONE for line in lines] == [True, True, False, False]
+
+
+def test_without_liger_it_takes_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liger, "version", lambda: None)
+    assert [liger.liger(case) for case in GPU_CASES] == [None] * len(GPU_CASES)
 
 
 def test_bytes_on_the_gpu_are_counted_as_on_the_processor() -> None:

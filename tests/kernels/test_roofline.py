@@ -12,6 +12,7 @@ import pytest
 from normcourse.kernels import bench, page
 from normcourse.kernels.cases import CASES
 from normcourse.kernels.gpu_cases import GPU_CASES
+from normcourse.workshop import roofline
 
 SECONDS = {"copy": 2.0, "torch": 5.0, "compiled": 4.0, "fused": 2.5}
 MACHINE = {
@@ -35,7 +36,9 @@ def row(case: str) -> dict[str, Any]:
         if name != "copy"
     }
     copied = {"torch": {"best": SECONDS["copy"], "median": SECONDS["copy"]}}
-    return {"case": case, "seconds": {"copy": copied, **times}}
+    new = {"torch": {"best": 8.0, "median": 8.0}}
+    calls = {name: {w: {"best": 1e-5} for w in ("forward", "backward")} for name in times}
+    return {"case": case, "seconds": {"copy": copied, "new copy": new, **times}, "calls": calls}
 
 
 @pytest.fixture
@@ -57,7 +60,9 @@ def test_without_records_it_says_so_and_how(results: Path) -> None:
 
 
 def test_a_record_of_a_gpu_is_shown_with_its_device_and_day(results: Path) -> None:
-    record = {"rounds": 7, "machine": MACHINE, "rows": [row(case.name) for case in GPU_CASES]}
+    rows = [row(case.name) for case in GPU_CASES]
+    parts = [{"memory": memory, "rows": rows} for memory in ("fresh", "reused")]
+    record = {"rounds": 7, "machine": MACHINE, "parts": parts}
     (results / "gpu.json").write_text(json.dumps(record))
     text = page.made()
     told = [MACHINE[name] for name in MACHINE if name != "command"]
@@ -66,10 +71,11 @@ def test_a_record_of_a_gpu_is_shown_with_its_device_and_day(results: Path) -> No
     assert text.count("Not recorded yet.") == 1
     lines = [line for line in text.splitlines() if line.startswith("| RMS norm, wide |")]
     copied = 2e-9 * next(c.nbytes for c in GPU_CASES if c.name == "RMS norm, wide") / 2.0
-    assert lines == [
-        f"| RMS norm, wide | forward | {copied:,.0f} | 40 | 50 | 80 | 2.0 |",
-        f"| RMS norm, wide | backward | {copied:,.0f} | 60 | 75 | 120 | 2.0 |",
+    assert lines == 2 * [
+        f"| RMS norm, wide | forward | {copied:,.0f} | 25 | 40 | 50 | 80 | 2.0 |",
+        f"| RMS norm, wide | backward | {copied:,.0f} | 25 | 60 | 75 | 120 | 2.0 |",
     ]
+    assert "Liger-Kernel was not installed." in text
 
 
 def test_a_record_of_both_shows_both(results: Path) -> None:
@@ -87,7 +93,10 @@ def test_a_record_of_both_shows_both(results: Path) -> None:
         "date": "2004-05-06",
         "command": "normcourse bench norms",
     }
-    gpu = {"rounds": 7, "machine": MACHINE, "rows": [row(case.name) for case in GPU_CASES]}
+    some = [row(case.name) for case in GPU_CASES]
+    some[0]["seconds"]["Liger"] = some[0]["seconds"]["torch"]
+    device = MACHINE | {"liger": "1.2.3"}
+    gpu = {"rounds": 7, "machine": device, "parts": [{"memory": "reused", "rows": some}]}
     record = {"rounds": 9, "machine": machine, "parts": [part, alone], "gpu": gpu}
     (results / "cpu.json").write_text(json.dumps(record))
     text = page.made()
@@ -97,3 +106,30 @@ def test_a_record_of_both_shows_both(results: Path) -> None:
     assert "a processor of these tests, 2 cores" in text
     assert "a device of these tests" in text
     assert text.count("| batch norm, late | forward |") == 3
+    assert "Liger-Kernel 1.2.3." in text
+    lines = [
+        line for line in text.splitlines() if line.startswith(("| layer norm |", "| RMS norm |"))
+    ]
+    assert ["–" in line for line in lines[-4:]] == [False, False, True, True]
+
+
+def test_every_part_of_the_record_has_its_picture_and_its_words(results: Path) -> None:
+    parts = [
+        {"threads": threads, "memory": memory, "rows": [row(case.name) for case in CASES]}
+        for threads in (1, 2)
+        for memory in ("fresh", "reused")
+    ]
+    record = {"rounds": 9, "machine": {"date": "2001-02-03"}, "parts": parts}
+    (results / "cpu.json").write_text(json.dumps(record))
+    for part in parts:
+        drawn = roofline.picture(part, roofline.highest(parts))
+        assert drawn.alt == page.ALT.format(where=page.heading(part).lower())
+        assert drawn.axes[0].get_xlim() == drawn.axes[1].get_xlim()
+    assert roofline.highest(parts) == 5 / 2 * 2.0 / 2.5  # batch norm, backward, ours
+
+
+def test_the_committed_pictures_are_drawn_from_the_committed_record() -> None:
+    for path, text in roofline.files().items():
+        assert path.read_text(encoding="utf-8") == text, "python -m normcourse.workshop.roofline"
+    drawn = sorted(page.PAGE.parent.glob("generated/roofline-*.svg"))
+    assert drawn == sorted(path for path in roofline.files() if path.suffix == ".svg")
