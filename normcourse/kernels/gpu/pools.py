@@ -84,35 +84,48 @@ def backward(
 
 
 @triton.jit
+def _part(count, size, some, few):
+    """Return the first and last segments and positions of this program's part of a line."""
+    part, pieces = tl.program_id(1), tl.cdiv(size, few)
+    k_begin, s_begin = (part // pieces) * some, (part % pieces) * few
+    return k_begin, s_begin, tl.minimum(k_begin + some, count), tl.minimum(s_begin + few, size)
+
+
+@triton.jit
+def _tile_of_line(
+    line, k0, s0, k_end, s_end, size, channels, SEGMENTS: tl.constexpr, BLOCK: tl.constexpr
+):
+    """Return where the values from segment k0 and position s0 on lie, and which exist."""
+    k, position = k0 + tl.arange(0, SEGMENTS)[:, None], s0 + tl.arange(0, BLOCK)[None, :]
+    at = (line + k.to(tl.int64) * channels) * size + position
+    return at, (k < k_end) & (position < s_end)
+
+
+@triton.jit
 def moments(
     x_ptr, found_ptr, count, size, channels, some, few,
     SEGMENTS: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Write to found (3, lines, parts): the number of values, mean and squares of a part."""
-    line, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    pieces = tl.cdiv(size, few)
-    k_begin, s_begin = (part // pieces) * some, (part % pieces) * few
-    k_end, s_end = tl.minimum(k_begin + some, count), tl.minimum(s_begin + few, size)
-    k, position = tl.arange(0, SEGMENTS)[:, None], tl.arange(0, BLOCK)[None, :]
+    line = tl.program_id(0).to(tl.int64)
+    k_begin, s_begin, k_end, s_end = _part(count, size, some, few)
     start = (line + k_begin.to(tl.int64) * channels) * size + s_begin
     first = tl.load(x_ptr + start).to(ACC)
-    at = (line + (k_begin + k).to(tl.int64) * channels) * size + s_begin + position
-    mask = (k_begin + k < k_end) & (s_begin + position < s_end)
+    at, mask = _tile_of_line(line, k_begin, s_begin, k_end, s_end, size, channels, SEGMENTS, BLOCK)
     x = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC)
     seen = tl.minimum(k_end - k_begin, SEGMENTS) * tl.minimum(s_end - s_begin, BLOCK)
     shift = first + tl.sum(tl.sum(tl.where(mask, x - first, 0.0), 1), 0) / seen
     total, squares = tl.zeros([SEGMENTS, BLOCK], ACC), tl.zeros([SEGMENTS, BLOCK], ACC)
     for k0 in range(k_begin, k_end, SEGMENTS):
         for s0 in range(s_begin, s_end, BLOCK):
-            at = (line + (k0 + k).to(tl.int64) * channels) * size + s0 + position
-            mask = (k0 + k < k_end) & (s0 + position < s_end)
+            at, mask = _tile_of_line(line, k0, s0, k_end, s_end, size, channels, SEGMENTS, BLOCK)
             x = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC)
             offset = tl.where(mask, x - shift, 0.0)
             total += offset
             squares += offset * offset
     number = (k_end - k_begin) * (s_end - s_begin)
     mean, var = from_sums(tl.sum(tl.sum(total, 1), 0), tl.sum(tl.sum(squares, 1), 0), shift, number)
-    own = line * tl.num_programs(1) + part
+    own = line * tl.num_programs(1) + tl.program_id(1)
     step = tl.num_programs(0).to(tl.int64) * tl.num_programs(1)
     tl.store(found_ptr + own, number.to(tl.float64))
     tl.store(found_ptr + step + own, mean)
@@ -126,20 +139,16 @@ def apply(
     KIND: tl.constexpr, SEGMENTS: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Write y of a part of a line; ``lines`` neighbouring lines share a mean."""
-    line, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    pieces = tl.cdiv(size, few)
-    k_begin, s_begin = (part // pieces) * some, (part % pieces) * few
-    k_end, s_end = tl.minimum(k_begin + some, count), tl.minimum(s_begin + few, size)
+    line = tl.program_id(0).to(tl.int64)
+    k_begin, s_begin, k_end, s_end = _part(count, size, some, few)
     pool, channel = line // lines, line % channels
     high, low = halves(tl.load(mean_ptr + pool).to(tl.float64), ACC)
     weight = tl.load(weight_ptr + channel)
     scale = inverse_root(tl.load(var_ptr + pool), eps, ACC) * weight
     bias = tl.load(bias_ptr + channel)
-    k, position = tl.arange(0, SEGMENTS)[:, None], tl.arange(0, BLOCK)[None, :]
     for k0 in range(k_begin, k_end, SEGMENTS):
         for s0 in range(s_begin, s_end, BLOCK):
-            at = (line + (k0 + k).to(tl.int64) * channels) * size + s0 + position
-            mask = (k0 + k < k_end) & (s0 + position < s_end)
+            at, mask = _tile_of_line(line, k0, s0, k_end, s_end, size, channels, SEGMENTS, BLOCK)
             x = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC)
             tl.store(y_ptr + at, activate((x - high - low) * scale + bias, KIND), mask=mask)
 
@@ -151,27 +160,23 @@ def gradient_sums(
     KIND: tl.constexpr, SEGMENTS: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Write to sums (2, lines, parts): sums of dz and of dz * x_hat."""
-    line, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    pieces = tl.cdiv(size, few)
-    k_begin, s_begin = (part // pieces) * some, (part % pieces) * few
-    k_end, s_end = tl.minimum(k_begin + some, count), tl.minimum(s_begin + few, size)
+    line = tl.program_id(0).to(tl.int64)
+    k_begin, s_begin, k_end, s_end = _part(count, size, some, few)
     pool, channel = line // lines, line % channels
     high, low = halves(tl.load(mean_ptr + pool).to(tl.float64), ACC)
     root = tl.load(inv_std_ptr + pool).to(ACC)
     weight, bias = tl.load(weight_ptr + channel), tl.load(bias_ptr + channel)
     total, product = tl.zeros([SEGMENTS, BLOCK], ACC), tl.zeros([SEGMENTS, BLOCK], ACC)
-    k, position = tl.arange(0, SEGMENTS)[:, None], tl.arange(0, BLOCK)[None, :]
     for k0 in range(k_begin, k_end, SEGMENTS):
         for s0 in range(s_begin, s_end, BLOCK):
-            at = (line + (k0 + k).to(tl.int64) * channels) * size + s0 + position
-            mask = (k0 + k < k_end) & (s0 + position < s_end)
+            at, mask = _tile_of_line(line, k0, s0, k_end, s_end, size, channels, SEGMENTS, BLOCK)
             x = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC)
             dz = tl.load(dy_ptr + at, mask=mask, other=0.0).to(ACC)
             x_hat = tl.where(mask, (x - high - low) * root, 0.0)
             dz = chain(dz, x_hat * weight + bias, KIND)
             total += dz
             product += dz * x_hat
-    own = line * tl.num_programs(1) + part
+    own = line * tl.num_programs(1) + tl.program_id(1)
     step = tl.num_programs(0).to(tl.int64) * tl.num_programs(1)
     tl.store(sums_ptr + own, tl.sum(tl.sum(total, 1), 0))
     tl.store(sums_ptr + step + own, tl.sum(tl.sum(product, 1), 0))
@@ -185,20 +190,16 @@ def apply_gradient(
     BLOCK: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Write dx of a part of a line: inv_std * weight * dz + slope * (x - mean) + offset."""
-    line, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    pieces = tl.cdiv(size, few)
-    k_begin, s_begin = (part // pieces) * some, (part % pieces) * few
-    k_end, s_end = tl.minimum(k_begin + some, count), tl.minimum(s_begin + few, size)
+    line = tl.program_id(0).to(tl.int64)
+    k_begin, s_begin, k_end, s_end = _part(count, size, some, few)
     pool, channel = line // lines, line % channels
     high, low = halves(tl.load(mean_ptr + pool).to(tl.float64), ACC)
     weight, bias = tl.load(weight_ptr + channel), tl.load(bias_ptr + channel)
     scale = tl.load(inv_std_ptr + pool).to(ACC) * weight
     slope, offset = tl.load(slope_ptr + pool).to(ACC), tl.load(offset_ptr + pool).to(ACC)
-    k, position = tl.arange(0, SEGMENTS)[:, None], tl.arange(0, BLOCK)[None, :]
     for k0 in range(k_begin, k_end, SEGMENTS):
         for s0 in range(s_begin, s_end, BLOCK):
-            at = (line + (k0 + k).to(tl.int64) * channels) * size + s0 + position
-            mask = (k0 + k < k_end) & (s0 + position < s_end)
+            at, mask = _tile_of_line(line, k0, s0, k_end, s_end, size, channels, SEGMENTS, BLOCK)
             x = tl.load(x_ptr + at, mask=mask, other=0.0).to(ACC) - high - low
             dz = tl.load(dy_ptr + at, mask=mask, other=0.0).to(ACC)
             dz = chain(dz, x * scale + bias, KIND)
