@@ -129,11 +129,14 @@ def pooled_forward(
             parts(channels, x.numel()),
         )
         return y, mean, var
-    arrays = _arrays(x.view(-1, size), weight, bias, y.view(-1, size), mean, var)
+    moments: tuple[Tensor, ...] = mean, var
+    if given is not None:
+        num_groups, count, moments = _each_alone(num, channels, *moments)
+    arrays = _arrays(x.view(-1, size), weight, bias, y.view(-1, size), *moments)
     options = num_groups, count, given is not None, eps, CODES[activation], _streams(y)
     each(
         lambda part, start, stop: groups.forward(*arrays, *options, start, stop),
-        parts(means, x.numel()),
+        parts(len(moments[0]), x.numel()),
     )
     return y, mean, var
 
@@ -171,16 +174,27 @@ def pooled_backward(
         )
         return dx, dweight.to(x.dtype), dbias.to(x.dtype)
     count = num if num_groups == 0 else channels // num_groups
+    moments: tuple[Tensor, ...] = mean, inv_std
+    if given:
+        num_groups, count, moments = _each_alone(num, channels, *moments)
     sums = np.empty((num * channels, 2))
     flat = (dy.view(-1, size), x.view(-1, size))
-    arrays = _arrays(*flat, mean, inv_std, weight, bias, dx.view(-1, size))
+    arrays = _arrays(*flat, *moments, weight, bias, dx.view(-1, size))
     options = num_groups, count, given, CODES[activation], _streams(dx)
     each(
         lambda part, start, stop: groups.backward(*arrays, sums, *options, start, stop),
-        parts(len(mean), x.numel()),
+        parts(len(moments[0]), x.numel()),
     )
     dbias, dweight = torch.from_numpy(sums.reshape(num, channels, 2).sum(0).T).to(x.dtype)
     return dx, dweight, dbias
+
+
+def _each_alone(num: int, channels: int, *moments: Tensor) -> tuple[int, int, tuple[Tensor, ...]]:
+    """Return groups, their segments and moments where statistics are given: one after the other.
+
+    Segments need nothing of one another then, so they are taken in the order of memory.
+    """
+    return channels, 1, tuple(one.repeat(num) for one in moments)
 
 
 def _columns_forward(
@@ -228,7 +242,7 @@ def _columns_backward(
     scale = (inv_std * weight).to(x.dtype)
     arrays = *_arrays(dy, x), *_high_and_low(mean, x), *_arrays(scale, bias)
     sums = np.zeros((2, len(ranges), x.shape[1]))
-    center = mean.numpy()
+    (center,) = _arrays(mean)
     each(
         lambda part, start, stop: columns.gradient_sums(
             *arrays[:2], center, *arrays[2:], sums[0, part], sums[1, part], kind, start, stop
