@@ -32,7 +32,10 @@ Work = Callable[[], object]
 def measure(case: Case, *, rounds: int, compiles: bool) -> dict[str, Any]:
     """Return seconds of everyone for one case, and of calls that have next to nothing to do."""
     new = torch.zeros(case.shape)
-    copies = {"copy": _copies(case), "new copy": {"torch": lambda: new.clone()}}
+    copies: dict[str, dict[str, Work]] = {
+        "copy": _copies(case),
+        "new copy": {"torch": lambda: new.clone()},
+    }
     found = _seconds({**copies, **_works(case, draw(case), compiles)}, rounds)
     tiny = replace(case, shape=(1, 8) if len(case.shape) == 2 else (1, case.groups, 4, 4))
     calls = _seconds(_works(tiny, draw(tiny), False), rounds)

@@ -208,7 +208,8 @@ def _gpu(record: Record | None) -> Iterator[str]:
 def _not_yet(kind: str, where: str, option: str) -> str:
     return (
         f"Not recorded yet. On {where}, `normcourse bench norms{option} --json "
-        f"{FILES}/{kind}.json` measures, and `python -m normcourse.workshop.roofline` shows it here.\n"
+        f"{FILES}/{kind}.json` measures, and `python -m normcourse.workshop.roofline` shows it "
+        "here.\n"
     )
 
 
