@@ -18,7 +18,7 @@ from normcourse.grading import bench
 from normcourse.grading.bench import records
 from normcourse.grading.bench.answers import write_class
 from normcourse.grading.bench.crowd import large_class
-from normcourse.grading.bench.graders import OTHERS, SLOW, Spent, ours, timed, version, words
+from normcourse.grading.bench.graders import OTHERS, SLOW, ours, timed, version, words
 
 Part = dict[str, Any]
 
@@ -26,15 +26,15 @@ Part = dict[str, Any]
 def classes(root: Path, sizes: list[int], jobs: list[int]) -> Part:
     """Return what a chapter's notebooks take, four exercises each, for classes of several sizes."""
     write_class(root / "one", 1)
-    cold = [timed(words(root / "one", root / f"cold{n}", 1)).seconds for n in range(5)]
+    cold = [timed(words(root / "one", root / f"cold{n}", 1)) for n in range(5)]
     rows = []
     for size in sizes:
         write_class(root / f"class{size}", size)
         for number in jobs:
             out = root / f"out{size}-{number}"
-            spent = timed(words(root / f"class{size}", out, number))
-            rows.append({"notebooks": size, "jobs": number, **_plain(spent)})
-            _say(f"{size} notebooks, {number} jobs: {spent.seconds:.1f} s")
+            seconds = timed(words(root / f"class{size}", out, number))
+            rows.append({"notebooks": size, "jobs": number, "s": round(seconds, 3)})
+            _say(f"{size} notebooks, {number} jobs: {seconds:.1f} s")
     return {"one notebook, s": round(statistics.median(cold), 2), "rows": rows}
 
 
@@ -53,11 +53,11 @@ def compared(root: Path, arguments: argparse.Namespace) -> Part:
                 continue
             place = root / f"{name}-{row['jobs']}-{turn}"
             if name == "ours":
-                spent = ours(place, arguments.few, row["jobs"])
+                seconds = ours(place, arguments.few, row["jobs"])
             else:
-                spent = OTHERS[name](others[name], place, arguments.few)
-            row["turns"].append(_plain(spent))
-            _say(f"turn {turn + 1}, {name}, {row['jobs']} jobs: {spent.seconds:.2f} s")
+                seconds = OTHERS[name](others[name], place, arguments.few)
+            row["turns"].append(round(seconds, 3))
+            _say(f"turn {turn + 1}, {name}, {row['jobs']} jobs: {seconds:.2f} s")
     return {"notebooks": arguments.few, "rows": rows}
 
 
@@ -75,10 +75,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Part]:
             jobs = max(arguments.jobs)
             parts["large"] = large_class(root / "large", arguments.large, jobs)
     return {name: {"machine": _machine(), **part} for name, part in parts.items()}
-
-
-def _plain(spent: Spent) -> dict[str, float]:
-    return {"s": round(spent.seconds, 3), "processor s": round(spent.processor, 2)}
 
 
 def _say(words_: str) -> None:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,44 +25,19 @@ for seed in range(20):
 """
 
 
-@dataclass(frozen=True)
-class Spent:
-    """What a command took.
-
-    Args:
-        seconds: from its start to its end.
-        processor: seconds in which the machine's processors were busy meanwhile; those of the
-            command, sandboxes included, where nothing else runs.
-    """
-
-    seconds: float
-    processor: float
-
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(self.seconds + other.seconds, self.processor + other.processor)
-
-
-def timed(command: list[str], folder: Path | None = None) -> Spent:
-    """Run a command to its end.
+def timed(command: list[str], folder: Path | None = None) -> float:
+    """Run a command to its end; returns its seconds.
 
     Raises:
         RuntimeError: it ended badly; the message is what it said last.
     """
-    begun, busy = time.perf_counter(), _busy()
+    begun = time.perf_counter()
     own = {**os.environ, "PATH": f"{Path(command[0]).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=own)
-    spent = Spent(time.perf_counter() - begun, _busy() - busy)
+    seconds = time.perf_counter() - begun
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command[:4])}: {done.stderr[-2000:]}")
-    return spent
-
-
-def _busy() -> float:
-    """Return the seconds that this machine's processors have been busy since it was started."""
-    with open("/proc/stat", encoding="ascii") as file:
-        ticks = [int(word) for word in file.readline().split()[1:]]
-    user, nice, system, _, _, interrupts, soft = ticks[:7]
-    return (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
+    return seconds
 
 
 def words(given: Path, out: Path, jobs: int, *more: str) -> list[str]:
@@ -72,14 +46,14 @@ def words(given: Path, out: Path, jobs: int, *more: str) -> list[str]:
     return [*command, "--out", str(out), "--jobs", str(jobs), *more]
 
 
-def ours(folder: Path, learners: int, jobs: int) -> Spent:
-    """Return what our command takes for notebooks with the one exercise."""
+def ours(folder: Path, learners: int, jobs: int) -> float:
+    """Return the seconds of our command for notebooks with the one exercise."""
     write_notebooks(folder / "given", learners)
     return timed(words(folder / "given", folder / "out", jobs, "--exercise", EXERCISE))
 
 
-def otter(python: str, folder: Path, learners: int) -> Spent:
-    """Return what ``otter run`` takes for each notebook, as it does without Docker."""
+def otter(python: str, folder: Path, learners: int) -> float:
+    """Return the seconds of ``otter run`` for each notebook, as it does without Docker."""
     program = str(Path(python).parent / "otter")
     (folder / "tests").mkdir(parents=True)
     lines = _TESTS.strip().splitlines()
@@ -90,7 +64,7 @@ def otter(python: str, folder: Path, learners: int) -> Spent:
     text = f"OK_FORMAT = True\ntest = {test!r}\n"
     (folder / "tests" / f"{EXERCISE}.py").write_text(text, encoding="utf-8")
     timed([program, "generate", "-t", "tests", "-o", "autograder.zip"], folder)
-    total = Spent(0.0, 0.0)
+    total = 0.0
     for name, code, _ in answers(learners):
         (folder / f"{name}.ipynb").write_text(notebook(code), encoding="utf-8")
         (folder / f"out-{name}").mkdir()
@@ -99,8 +73,8 @@ def otter(python: str, folder: Path, learners: int) -> Spent:
     return total
 
 
-def nbgrader(python: str, folder: Path, learners: int) -> Spent:
-    """Return what nbgrader's ``autograde`` takes for the class, with its HTML feedback."""
+def nbgrader(python: str, folder: Path, learners: int) -> float:
+    """Return the seconds of nbgrader's ``autograde`` for the class, with its HTML feedback."""
     program = str(Path(python).parent / "nbgrader")
     folder.mkdir(parents=True)
     (folder / "nbgrader_config.py").write_text('c.CourseDirectory.course_id = "c"\n')

@@ -47,21 +47,20 @@ def _compared(part: Part) -> Iterator[str]:
     turns = len(rows[0]["turns"])
     yield (
         f"**Other graders**, {part['notebooks']} notebooks with one exercise, reports included, "
-        f"{_counted(turns, 'turn')} in one run. *Times ours* compares with one job of ours: "
-        "the median of the turns' ratios, and the least. The processors' time counts every core "
-        "that was busy, start-up on a second core and sandboxes included.\n"
+        f"{_counted(turns, 'turn')} in one run, so that other work on the machine meets all alike. "
+        "*Times ours* compares with one job of ours: the median of the turns' ratios, and the "
+        "least.\n"
     )
-    yield "| grader | jobs | turns | seconds | times ours | processor seconds | times ours |"
-    yield "|---|---:|---:|---:|---:|---:|---:|"
+    yield "| grader | jobs | turns | seconds | times ours |"
+    yield "|---|---:|---:|---:|---:|"
     for row in rows:
         name = f"{row['grader']} {row.get('version', '')}".strip()
-        cells = [name, str(row["jobs"]), str(len(row["turns"]))]
-        for what, digits in (("s", 2), ("processor s", 1)):
-            own = [turn[what] for turn in row["turns"]]
-            ratios = [a / b[what] for a, b in zip(own, rows[0]["turns"], strict=False)]
-            middle, least = statistics.median(ratios), min(ratios)
-            cells += [f"{statistics.median(own):.{digits}f}", f"{middle:.1f} ({least:.1f})"]
-        yield f"| {' | '.join(cells)} |"
+        ratios = [a / b for a, b in zip(row["turns"], rows[0]["turns"], strict=False)]
+        yield (
+            f"| {name} | {row['jobs']} | {len(row['turns'])} | "
+            f"{statistics.median(row['turns']):.2f} | "
+            f"{statistics.median(ratios):.1f} ({min(ratios):.1f}) |"
+        )
     yield f"\n{_source(part)}\n"
 
 
