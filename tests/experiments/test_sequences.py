@@ -14,6 +14,7 @@ from normcourse.experiments import Experiment, Result, Row
 from normcourse.experiments import future_leak as future
 from normcourse.experiments import language_longer as longer
 from normcourse.experiments import language_norms as language
+from normcourse.experiments import language_size as size
 from normcourse.experiments import padded_language as lines
 from normcourse.experiments import recurrent_norms as recurrent
 from normcourse.experiments import sequence_norms as sequences
@@ -290,6 +291,124 @@ class TestLonger:
             for norm in ("layer", "batch")
         ]
         assert longer.sorted_stays_behind(made_up(rows)).outcome == outcome
+
+
+class TestSize:
+    def test_rows(self) -> None:
+        settings = {"sizes": [[1, 32, 8], [3, 16, 2]], "norms": ["layer", "batch"],
+                    "rates": [1e-3, 1e-2], "steps": 2}  # fmt: skip
+        rows, _ = size.EXPERIMENT.one_seed(0, settings)
+        assert [(r["depth"], r["length"], r["sequences"], r["norm"], r["lr"]) for r in rows] == [
+            (*dials, norm, lr)
+            for dials in ((1, 32, 8), (3, 16, 2))
+            for norm in ("layer", "batch")
+            for lr in (1e-3, 1e-2)
+        ]
+        assert rows[0]["independent"] == pytest.approx(1 / 16)
+        assert rows[4]["independent"] == pytest.approx(1 / math.sqrt(32))
+        for row in rows:  # only batch normalization has two modes
+            level = row["loss"] == pytest.approx(float(row["loss_batch"]), abs=1e-5)
+            assert level == (row["norm"] == "layer")
+
+    def test_batches(self) -> None:
+        g = torch.Generator().manual_seed(0)
+        batch = size.draw_from(torch.arange(5000), 7, 3, g)()
+        assert torch.equal(batch.letters - batch.letters[:, :1], torch.arange(7).expand(3, 7))
+        assert torch.equal(batch.targets, batch.letters + 1)
+        assert min((batch.letters[0, 0] - batch.letters[1:, 0]).abs()) >= 7
+
+    SIZES = ((2, 32, 8), (4, 32, 8), (8, 32, 8), (2, 64, 8), (2, 128, 8), (2, 128, 2))
+
+    @classmethod
+    def rows(
+        cls,
+        gaps: dict[tuple[int, int, int], float],
+        *,
+        modes: dict[tuple[int, int, int], float] | None = None,
+        wander: dict[tuple[int, int, int], float] | None = None,
+    ) -> Result:
+        """Each norm at a good rate of its own and at one that is a nat worse."""
+        return made_up(
+            [
+                {
+                    "depth": dials[0], "length": dials[1], "sequences": dials[2],
+                    "norm": norm, "lr": lr,
+                    "loss": 2.5 + (norm == "batch") * gaps.get(dials, 0.0) + (lr != good),
+                    "loss_batch": 2.5
+                    + (norm == "batch") * (gaps.get(dials, 0.0) - (modes or {}).get(dials, 0.0))
+                    + (lr != good),
+                    "wander": (wander or {}).get(dials, 0.1) * (1 + (lr != good)),
+                    "wander_last": 0.2,
+                    "independent": 0.05,
+                }
+                for dials in cls.SIZES
+                for norm, good in (("layer", 1e-3), ("batch", 1e-2))
+                for lr in (1e-3, 1e-2)
+            ]
+        )  # fmt: skip
+
+    def test_each_norm_is_taken_at_its_own_rate(self) -> None:
+        made = self.rows({(8, 32, 8): 0.25})
+        here = size.by_depth(made)["8 blocks"]
+        rates = {row["norm"]: row["lr"] for row in size.at_own_rates(here).rows}
+        assert rates == {"layer": 1e-3, "batch": 1e-2}
+        assert size.behind(here).median == pytest.approx(0.25)
+        assert size.times_independent(here).median == pytest.approx(2)
+
+    def test_dials(self) -> None:
+        made = self.rows({})
+        deep, long = size.by_depth(made), size.by_length(made)
+        assert list(deep) == ["2 blocks", "4 blocks", "8 blocks"]
+        assert list(long) == ["32 letters", "64 letters", "128 letters"]
+        assert all(len(one.rows) == 4 for one in (*deep.values(), *long.values()))
+
+    @pytest.mark.parametrize(
+        ("first", "middle", "last", "outcome"),
+        [
+            (0.0, 0.0, 0.2, "supported"),
+            (0.02, 0.01, 0.03, "refuted"),
+            (0.2, 0.2, 0.2, "mixed"),
+            (0.0, 0.0, 0.05, "mixed"),
+            (0.2, 0.1, 0.0, "mixed"),
+            (0.0, 0.2, 0.0, "mixed"),
+        ],
+    )
+    def test_depth_and_length_fail(
+        self, first: float, middle: float, last: float, outcome: str
+    ) -> None:
+        gaps = (first, middle, last)
+        deep = self.rows(dict(zip(self.SIZES[:3], gaps, strict=True)))
+        assert size.depth_fails(deep).outcome == outcome
+        sizes = (self.SIZES[0], *self.SIZES[3:5])
+        long = self.rows(dict(zip(sizes, gaps, strict=True)))
+        assert size.length_fails(long).outcome == outcome
+
+    @pytest.mark.parametrize(
+        ("where", "outcome"),
+        [
+            ((8, 32, 8), "supported"),
+            ((2, 128, 8), "supported"),
+            ((4, 32, 8), "mixed"),
+            ((2, 128, 2), "refuted"),
+        ],
+    )
+    def test_modes_part(self, where: tuple[int, int, int], outcome: str) -> None:
+        assert size.modes_part(self.rows({}, modes={where: 0.05})).outcome == outcome
+        assert size.modes_part(self.rows({}, modes={where: -0.05})).outcome == "refuted"
+
+    @pytest.mark.parametrize(
+        ("deepest", "outcome"), [(0.2, "supported"), (0.1, "refuted"), (0.13, "mixed")]
+    )
+    def test_wandering_grows(self, deepest: float, outcome: str) -> None:
+        made = self.rows({}, wander={(8, 32, 8): deepest})
+        assert size.wandering_grows(made).outcome == outcome
+
+    @pytest.mark.parametrize(
+        ("few", "outcome"), [(0.3, "supported"), (0.21, "refuted"), (0.23, "mixed")]
+    )
+    def test_fewer_sequences_hurt(self, few: float, outcome: str) -> None:
+        made = self.rows({(2, 32, 8): 0.2, (2, 128, 2): few})
+        assert size.fewer_sequences_hurt(made).outcome == outcome
 
 
 class TestPaddedLines:
