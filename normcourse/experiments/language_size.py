@@ -238,7 +238,7 @@ EXPERIMENT = Experiment(
     full={
         "sizes": [[2, 32, 8], [4, 32, 8], [8, 32, 8], [2, 64, 8], [2, 128, 8], [2, 128, 2]],
         "norms": ["layer", "batch"],
-        "rates": [2e-3, 5e-3],
+        "rates": [5e-3, 2e-2],
         "steps": 400,
     },
     decisions={
