@@ -589,6 +589,15 @@ class TestRecords:
                 {"catches_up": "supported", "sorted_stays_behind": "supported"},
             ),
             (
+                size.EXPERIMENT,
+                {
+                    "depth_fails": "refuted",
+                    "length_fails": "refuted",
+                    "modes_part": "refuted",
+                    "wandering_grows": "mixed",
+                },
+            ),
+            (
                 future.EXPERIMENT,
                 {
                     "statistics_leak": "supported",
