@@ -76,3 +76,24 @@ def run(
     from normcourse.evidence.desk import run_experiments
 
     return run_experiments(names or [], jobs=jobs, force=force)
+
+
+@evidence.command("repeat")
+def repeat_(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME...", help="Experiments; all if none is named.", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Which one of the record.")] = 0,
+    as_json: AsJson = False,
+) -> int:
+    """Run one recorded seed anew: are its numbers the same here, what would all seeds take?
+
+    Leaves the records alone; with --json a line per experiment. Example: `normcourse evidence
+    repeat learning_rates --seed 3`.
+    """
+    from normcourse.evidence.desk import repeat_experiments
+
+    return repeat_experiments(names or [], seed=seed, as_json=as_json)

@@ -19,7 +19,8 @@ import typer
 from normcourse.evidence.claims import STATUSES, Claim, Run, choose, load_claims
 from normcourse.evidence.ledger import Entry, Finding, Ledger
 from normcourse.evidence.records import Busy, has_record, recorded, run_full
-from normcourse.evidence.words import bearing, duration, effect_text
+from normcourse.evidence.repeat import Repeat, repeat
+from normcourse.evidence.words import bearing, duration, effect_text, percent
 from normcourse.experiments import Effect, Experiment, load, names
 
 Report = Callable[[int, int], None]
@@ -129,6 +130,51 @@ def run_experiments(chosen: Sequence[str], *, jobs: int = 1, force: bool = False
         _print(f"{len(waiting)} recorded, their seeds add up to {duration(total)}.")
         _print("The page follows by: python -m normcourse.evidence")
     return 0
+
+
+def repeat_experiments(chosen: Sequence[str], *, seed: int = 0, as_json: bool = False) -> int:
+    """Run one recorded seed of each anew, compare it, and say what all seeds would take here."""
+    try:
+        waiting = [load(name) for name in chosen or filter(has_record, names())]
+    except KeyError as problem:
+        raise typer.BadParameter(str(problem.args[0])) from None
+    done: list[Repeat] = []
+    for one in waiting:
+        try:
+            done.append(repeat(one, seed))
+        except KeyError as problem:
+            raise typer.BadParameter(str(problem.args[0])) from None
+        except FileNotFoundError as problem:
+            print(f"normcourse evidence: {problem}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 130
+        line = json.dumps(_plain_repeat(done[-1])) if as_json else _repeat_text(done[-1])
+        print(line, flush=True)
+    if as_json:
+        return 0
+    seconds, whole = (sum(getattr(one, name) for one in done) for name in ("seconds", "all_seeds"))
+    _print(
+        f"{len(done)} repeated in {duration(seconds)}; all their seeds would take about "
+        f"{duration(whole)} of one core here."
+    )
+    return 0
+
+
+def _repeat_text(done: Repeat) -> str:
+    """Return one line about a repeated seed."""
+    worst = sorted(done.differs.items(), key=lambda item: item[1], reverse=True)[:3]
+    words = ", ".join(f"{name} by {percent(gap)}" for name, gap in worst)
+    more = f" and {len(done.differs) - 3} more columns" if len(done.differs) > 3 else ""
+    found = f"differs: {words}{more}" if words else "same numbers"
+    return (
+        f"{done.experiment}: {found}; {duration(done.seconds)} (recorded {duration(done.before)})"
+    )
+
+
+def _plain_repeat(done: Repeat) -> dict[str, Any]:
+    differs = {name: gap if math.isfinite(gap) else str(gap) for name, gap in done.differs.items()}
+    return {**asdict(done), "differs": differs, "all_seeds": round(done.all_seeds, 3)}
 
 
 def _is_fresh(experiment: Experiment) -> bool:

@@ -266,6 +266,11 @@ def _row(pairs: Iterable[tuple[str, Any]]) -> Row:
     }
 
 
+def as_recorded(row: Row) -> Row:
+    """Return a row as it comes back from a record: six digits, without what is missing."""
+    return _row((name, _plain(name, value)) for name, value in row.items())
+
+
 def _plain(name: str, value: Any) -> Any:
     """Return a value as JSON can hold it: six digits, and words for what is no number."""
     if hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0:

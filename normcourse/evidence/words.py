@@ -59,6 +59,18 @@ def number(value: float) -> str:
     return f"{mantissa}·10^{int(exponent)}"
 
 
+def percent(share: float) -> str:
+    """Return a share in percent, as precise as a reader needs.
+
+    Example:
+        >>> percent(0.0123), percent(3e-7), percent(math.inf)
+        ('1.23 %', 'less than 0.0001 %', 'more than any number')
+    """
+    if math.isinf(share):
+        return "more than any number"
+    return f"{number(100 * share)} %" if share >= 1e-6 else "less than 0.0001 %"
+
+
 def duration(seconds: float) -> str:
     """Return a time as a reader says it.
 

@@ -34,7 +34,7 @@ def test_help_with_examples(cli: Cli) -> None:
         done = cli(*words)
         assert done.code == 0
         assert "normcourse evidence list --status refuted" in " ".join(done.out.split())
-    for command in ("list", "show", "run"):
+    for command in ("list", "show", "run", "repeat"):
         assert f"Example: `normcourse evidence {command}" in " ".join(
             cli("evidence", command, "--help").out.split()
         )
@@ -85,6 +85,8 @@ class TestShow:
         ("show seven", "Invalid value for 'NUMBER'"),
         ("run dpeth", "no experiment 'dpeth'; there are "),
         ("run --jobs 0", "Invalid value for '--jobs'"),
+        ("repeat dpeth", "no experiment 'dpeth'; there are "),
+        ("repeat --seed -1", "Invalid value for '--seed'"),
         ("lsit", "No such command 'lsit'"),
     ],
 )
@@ -128,3 +130,31 @@ class TestRun:
         done = cli("evidence", "run")
         assert done.code == 1
         assert "normcourse evidence: quick: another process is recording it" in done.err
+
+
+class TestRepeat:
+    def test_says_whether_the_numbers_are_the_same_and_what_all_would_take(
+        self, cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert cli("evidence", "run", "--jobs", "1").code == 0
+        done = cli("evidence", "repeat")
+        assert done.code == 0
+        assert "quick: same numbers; 0.0 s (recorded 0.0 s)" in done.out
+        assert "1 repeated in 0.0 s; all their seeds would take about 0.0 s of one core" in done.out
+        other = Experiment("quick", "?", lambda seed: [{"value": seed + 1}], {}, {})
+        monkeypatch.setattr(desk, "load", lambda name: other)
+        assert "quick: differs: value by 25 %" in cli("evidence", "repeat", "--seed", "3").out
+        line = json.loads(cli("evidence", "repeat", "quick", "--seed", "3", "--json").out)
+        assert (line["differs"], line["seeds"]) == ({"value": 0.25}, 10)
+
+    def test_without_a_record_it_names_the_command(self, cli: Cli, folder: Path) -> None:
+        assert cli("evidence", "repeat").out.startswith("0 repeated")
+        done = cli("evidence", "repeat", "quick")
+        assert (done.code, done.out) == (1, "")
+        assert "make one by `normcourse evidence run quick`" in done.err
+
+    def test_a_seed_that_was_not_recorded(self, cli: Cli, folder: Path) -> None:
+        cli("evidence", "run", "--jobs", "1")
+        done = cli("evidence", "repeat", "--seed", "10")
+        assert done.code == 2
+        assert "quick: no seed 10 in the record; there are 0, 1" in done.err
