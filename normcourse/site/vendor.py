@@ -1,4 +1,4 @@
-"""What pages take from npm — MathJax and the text font — lies beside them, on no other host.
+"""What pages take from npm — the fonts of text and formulas — lies beside them, on no other host.
 
 The packages are pinned by package.json and package-lock.json, installed into ``_build/npm`` once,
 and copied into ``vendor/`` of the built site (not into ``_static``, whose scripts and style sheets
@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sphinx.util import logging
 from sphinx.util.console import colorize
@@ -48,7 +48,7 @@ MATHJAX = Package(
     "mathjax",
     "mathjax",
     "es5",
-    ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2", "input/tex/extensions"),
+    ("output/chtml/fonts/woff-v2",),  # formulas.py uses the rest when the book is built
 )
 FONT = Package(
     f"@fontsource-variable/{FAMILY}",
@@ -56,7 +56,7 @@ FONT = Package(
     "files",
     tuple(f"{FAMILY}-{subset}-wght-{style}.woff2" for subset in SUBSETS for style in STYLES),
 )
-MATHJAX_PATH = "../vendor/mathjax/tex-mml-chtml.js"  # as seen from the site's _static folder
+MATHJAX_PATH = "../vendor/mathjax"  # as seen from the site's _static folder
 FONT_CSS = f"../vendor/{FAMILY}/font.css"
 
 
@@ -86,7 +86,8 @@ def copy_package(package: Package, node_modules: Path, vendor: Path) -> Path:
     source, target = node_modules / package.name, vendor / package.folder
     description = (source / "package.json").read_bytes()
     marker = target / "package.json"
-    if marker.is_file() and marker.read_bytes() == description:
+    there = all((target / name).exists() for name in package.files)
+    if there and marker.is_file() and marker.read_bytes() == description:
         return target
     shutil.rmtree(target, ignore_errors=True)
     for name in package.files:
@@ -120,17 +121,6 @@ class VendorHost:
         else:
             app.add_css_file(FONT_CSS, priority=400)
 
-    def drop_dead_script(
-        self, app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
-    ) -> None:
-        """Without MathJax a page asks for nothing that is not there."""
-        if self.node_modules is None and app.config.mathjax_path == MATHJAX_PATH:
-            context["script_files"] = [
-                script
-                for script in context.get("script_files", [])
-                if "mathjax" not in str(getattr(script, "filename", script))
-            ]
-
     def copy(self, app: Sphinx, exception: Exception | None) -> None:
         """Put the files into the built site."""
         if exception is None and self.node_modules is not None:
@@ -144,5 +134,4 @@ def register(app: Sphinx) -> None:
     """Connect one host per build."""
     host = VendorHost()
     app.connect("builder-inited", host.fetch)
-    app.connect("html-page-context", host.drop_dead_script, priority=900)
     app.connect("build-finished", host.copy)

@@ -122,8 +122,15 @@ def runtime(site: Path) -> None:
         pytest.skip("the book was built without Python for the browser (npm could not be reached)")
 
 
+def settled(page: Page) -> None:
+    """Wait for the scripts, which a page asks for once its text is on the screen."""
+    if page.evaluate("() => document.documentElement.dataset.scripts") == "waiting":
+        page.wait_for_function("() => document.documentElement.dataset.scripts === 'run'")
+        page.wait_for_load_state("networkidle")
+
+
 def open_page(browser: Browser, address: str, path: str, **options: object) -> Visit:
-    """Open ``path`` in a fresh context and wait until scripts and formulas have settled.
+    """Open ``path`` in a fresh context and wait until scripts have settled.
 
     Nothing is kept for times without a network, unless ``service_workers`` allows it: each context
     would fetch the whole site.
@@ -138,10 +145,7 @@ def open_page(browser: Browser, address: str, path: str, **options: object) -> V
     visit = Visit(context.new_page(), path)
     visit.listen()
     visit.page.goto(f"{address}/{path}", wait_until="networkidle")
-    if options.get("java_script_enabled", True):
-        # A page with formulas asks for MathJax only once its text is on the screen.
-        visit.page.wait_for_function("() => !window.MathJax || window.MathJax.startup?.promise")
-        visit.page.evaluate("() => window.MathJax?.startup.promise")
+    settled(visit.page)
     return visit
 
 

@@ -10,10 +10,10 @@ import pytest
 from normcourse.site.bundle import (
     FOLDER,
     bundle,
-    defer_scripts,
     drop_preloads,
     inline_options,
     one_style_sheet,
+    scripts_after_text,
     with_sizes,
 )
 from normcourse.site.prune import names_used, prune
@@ -83,14 +83,20 @@ def test_a_page_with_a_style_sheet_of_another_host_is_left_alone(tmp_path: Path)
     assert bundle(root, page, lambda text: "never") == page.read_text(encoding="utf-8")
 
 
-def test_scripts_of_the_head_wait_in_their_order() -> None:
+def test_scripts_are_asked_for_after_the_text_in_their_order() -> None:
     head = (
-        '<script src="a.js" id="x"></script><script src="b.js"></script>'
-        '<script type="module" src="m.js"></script><script>inline</script>'
+        '<script src="a.js?v=1&amp;w" id="x"></script><script>inline</script>'
+        '<script src="design-tabs.js"></script><script defer src="b.js"></script>'
+        '<script type="module" src="m.js"></script><script async src="own.js"></script>'
     )
-    page = f'<head>{head}</head><body><script src="end.js"></script></body>'
-    waiting = page.replace('<script src="a', '<script defer src="a')
-    assert defer_scripts(page) == waiting.replace('<script src="b', '<script defer src="b')
+    page = f'<head>{head}</head><body><p></p><script src="end.js"></script></body>'
+    text = scripts_after_text(page)
+    at_once = '<script>inline</script><script defer src="design-tabs.js"></script>'
+    assert text.startswith(f'<head>{at_once}<script async src="own.js"></script><script>\n{{')
+    assert text.endswith("</script></head><body><p></p></body>")
+    order = '[["a.js?v=1&w", ""], ["b.js", ""], ["m.js", "module"], ["end.js", ""]]'
+    assert order in text
+    assert scripts_after_text(text) == text
 
 
 def test_what_the_page_reads_at_once_stands_in_it(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -70,33 +69,6 @@ def test_a_lost_reader_without_an_address_starts_at_the_root_of_the_host() -> No
     text = lost_page("", "A book", "book/index.html", "en")
     assert 'href="/book/index.html"' in text
     assert '<html lang="en">' in text
-
-
-MATHS: dict[str, Any] = {
-    "extensions": ["myst_nb", "sphinx_exercise", "sphinx.ext.mathjax", "normcourse.site"],
-    "mathjax3_config": {"tex": {"macros": {}}},
-    "mathjax_path": "../vendor/mathjax/own.js",
-}
-
-
-def test_formulas_are_typeset_in_turn_after_the_text(build: Build) -> None:
-    pages = {"index": "# Top\n\n```{toctree}\na/other\n```\n", "a/other": "# Other\n\n$a$\n"}
-    html = build(pages, **MATHS).html("a/other")
-    settings, address = "window.MathJax = {", 'script.src = "../_static/../vendor/mathjax/own.js"'
-    assert html.index(settings) < html.index("pageReady") < html.index(address)
-    assert not re.search(r"<script[^>]* src=\"[^\"]*mathjax", html)
-
-
-def test_a_page_does_not_load_mathjax_for_the_formulas_of_pages_below_it(build: Build) -> None:
-    pages = {"index": "# Top\n\n```{toctree}\nother\n```\n", "other": "# Other\n\n$a$\n"}
-    assert "MathJax" not in build(pages, **MATHS).html()
-
-
-def test_mathjax_of_another_host_is_left_as_it_is(build: Build) -> None:
-    address = "https://example.org/mathjax/own.js"
-    html = build({"index": "# A\n\n$a$\n"}, **{**MATHS, "mathjax_path": address}).html()
-    assert f'src="{address}"' in html
-    assert "pageReady" not in html
 
 
 def test_the_card_has_the_size_that_its_tags_say() -> None:

@@ -1,7 +1,7 @@
 // Small help for every page; all of it also works without a script.
 
 // What is wider than the screen scrolls; let the keyboard reach it, inside opened folds too.
-const wideParts = { "div.math": "Wide formula", "mjx-container": "Wide formula", ".pst-scrollable-table-container": "Wide table", "main pre": "Wide code", ".cell_output .text_html": "Wide output" };
+const wideParts = { "div.math": "Wide formula", "div.math mjx-container": "Wide formula", ".pst-scrollable-table-container": "Wide table", "main pre": "Wide code", ".cell_output .text_html": "Wide output" };
 
 function reachable({ target }) {
   if (target.scrollWidth <= target.clientWidth) return;
@@ -14,7 +14,6 @@ function reachable({ target }) {
 const observer = new ResizeObserver((entries) => entries.forEach(reachable));
 const observe = (selector) => document.querySelectorAll(selector).forEach((element) => observer.observe(element));
 observe(Object.keys(wideParts));
-addEventListener("nc-typeset", () => observe("div.math mjx-container")); // formulas come late
 
 // A link to something inside a fold opens the fold.
 function openTarget() {
