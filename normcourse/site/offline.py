@@ -28,6 +28,7 @@ ENDINGS = {
 }
 UNUSED = re.compile(
     r"_sources/|_static/(locales/|scripts/fontawesome|vendor/fontawesome/[^/]+/js/)"
+    r"|vendor/mathjax/chtml\.css"  # what pages use of it is in their bundle
 )
 PYTHON = ("live/pyodide-",)  # fetched when cells are used
 Files = dict[str, tuple[str, int]]  # path to the start of its SHA-256 and its size

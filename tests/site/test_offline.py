@@ -27,6 +27,7 @@ def test_pages_come_at_once_and_python_when_it_is_used(tmp_path: Path) -> None:
     unused = {
         "sw.js": "s", "_sources/book/a.md": "a", "_static/a.js.map": "m", ".buildinfo": "b",
         "_static/vendor/fontawesome/6/js/all.min.js": "f", "vendor/font.woff": "1",
+        "vendor/mathjax/chtml.css": "c",
     }  # fmt: skip
     listed = offline.sort_files(
         site(tmp_path, **wanted, **python, **unused, **{"vendor/font.woff2": "2"})
