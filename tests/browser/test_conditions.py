@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from .cells import CHAPTER, HEAD, NAME, RIGHT, exercise, lesson
-from .conftest import PATIENCE
+from .conftest import PATIENCE, settled
 
 pytestmark = pytest.mark.usefixtures("runtime")
 KEPT = "name => localStorage.getItem('normcourse:' + name)"
@@ -31,6 +31,7 @@ def visited(
         context.route(broken, BREAK[by])
     page = context.new_page()
     page.goto(f"{address}/{CHAPTER}", wait_until="networkidle")
+    settled(page)
     yield page
     context.close()
 
@@ -95,6 +96,7 @@ def test_without_the_editor_there_is_a_text_field(chromium: Browser, address: st
         assert cell.editor.evaluate("e => e.localName") == "textarea"
         assert cell.editor.get_attribute("aria-label") == f"Code of the exercise {NAME}"
         page.reload(wait_until="networkidle")
+        settled(page)
         assert cell.code() == MINE
         cell.button("Reset").click()
         assert cell.code().startswith(f'{HEAD}    """')
@@ -154,6 +156,7 @@ def test_damaged_state_is_put_aside(chromium: Browser, address: str) -> None:
         complaints: list[str] = []
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.reload(wait_until="networkidle")
+        settled(page)
         cell = exercise(page)
         assert cell.code().startswith(f'{HEAD}    """')
         expect(page.locator(".nc-notice")).to_contain_text("It was put aside, not deleted")

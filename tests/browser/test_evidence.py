@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from normcourse.evidence.claims import choose, load_claims
 
-from .conftest import open_page
+from .conftest import open_page, settled
 
 PATH = "book/evidence.html"
 CLAIMS = load_claims()
@@ -64,8 +64,10 @@ def test_the_choice_is_in_the_address(page: Page, address: str) -> None:
     page.get_by_label("Status").select_option("contested")
     assert page.url.endswith("?status=contested")
     page.reload(wait_until="networkidle")
+    settled(page)
     assert shown(page) == numbers(status="contested")
     page.goto(f"{address}/{PATH}?status=nonsense&chapter=99", wait_until="networkidle")
+    settled(page)
     assert len(shown(page)) == len(CLAIMS)
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, Route
 from normcourse.site.interactive import DATA
 from normcourse.site.interactive.catalogue import CATALOGUE
 
-from .conftest import Visit, open_page
+from .conftest import Visit, open_page, settled
 
 PAGE = "book/interactive.html"
 
@@ -121,6 +121,7 @@ class TestEachFigure:
 
         page.route(f"**/{PAGE}", spoil)
         page.goto(f"{address}/{PAGE}", wait_until="networkidle")
+        settled(page)
         here = frame(page, name)
         assert here.locator(".nci-still img").is_visible()
         assert not here.locator(".nci-live").is_visible()

@@ -20,7 +20,7 @@ from normcourse.site.offline import service_worker, sort_files
 from normcourse.workshop.serve import Handler
 
 from .cells import CHAPTER, NAME, RIGHT, exercise, lesson
-from .conftest import PATIENCE, open_page
+from .conftest import PATIENCE, open_page, settled
 
 # --- quizzes --------------------------------------------------------------------------------------
 
@@ -80,6 +80,7 @@ def test_lines_are_put_into_order_by_keyboard_and_remembered(quiz: Page) -> None
     place.get_by_role("button", name="Check the order").press("Enter")
     expect(place.locator(".nc-said")).to_contain_text("Right.")
     quiz.reload(wait_until="networkidle")
+    settled(quiz)
     assert lines.evaluate_all(order) == list(range(1, 8))
     expect(place.locator(".nc-answered")).to_have_text("✓ right in the end")
     quiz.get_by_role("button", name="Answer anew").click()
@@ -104,6 +105,7 @@ def overview(chromium: Browser, address: str) -> Iterator[Page]:
     kept = Progress().with_verdict(NAME, 1, "passed", WHEN).with_hint(NAME, 1, 2, WHEN)
     visit.page.evaluate(STATE, [kept.to_json(), CODE])
     visit.page.reload(wait_until="networkidle")
+    settled(visit.page)
     yield visit.page
     assert visit.complaints == []
     visit.page.context.close()
@@ -215,12 +217,16 @@ def test_after_the_first_visit_everything_works_without_a_network(
         wait_until_all_is_kept(page)
     page.context.set_offline(True)  # and the server is gone
     page.goto(f"{address}/{CHAPTER}", wait_until="load")
+    settled(page)
     assert exercise(page).check(RIGHT).startswith("✓ Passed")
     page.goto(f"{address}/book/judges.html")
+    settled(page)
     expect(page.locator("article h1")).to_contain_text("How good are the judges?")
     page.goto(f"{address}/search.html?q=variance")
+    settled(page)
     page.locator("#search-results li a").first.wait_for()
     page.goto(f"{address}/book/progress.html")
+    settled(page)
     expect(page.locator(".nc-offline")).to_contain_text("Everything is kept in this browser")
     expect(page.locator(".nc-facts-line")).to_contain_text("1 of ")
     page.context.close()
@@ -235,6 +241,7 @@ def test_a_new_version_is_offered_and_takes_no_work_with_it(
         page = visit.page
         page.wait_for_function("navigator.serviceWorker?.controller", timeout=2 * PATIENCE)
         page.reload(wait_until="networkidle")
+        settled(page)
         exercise(page).write("# mine")
 
         source = folder / CHAPTER
@@ -255,6 +262,7 @@ def test_a_new_version_is_offered_and_takes_no_work_with_it(
         assert exercise(page).code() == "# mine"
     page.context.set_offline(True)
     page.reload(wait_until="load")
+    settled(page)
     expect(page.locator("article")).to_contain_text("What precisely does")
     page.context.close()
 

@@ -15,7 +15,7 @@ from normcourse.checks.progress import Progress
 from normcourse.checks.texts import text_of
 
 from .cells import CHAPTER, HEAD, NAME, RIGHT, WRONG, exercise, lesson, to_try
-from .conftest import PATIENCE, Visit, open_page
+from .conftest import PATIENCE, Visit, open_page, settled
 
 pytestmark = pytest.mark.usefixtures("runtime")
 CHAPTERS = {
@@ -137,6 +137,7 @@ def test_code_and_progress_are_there_after_a_reload(chromium: Browser, address: 
     cell = exercise(visit.page)
     cell.check(RIGHT)
     visit.page.reload(wait_until="networkidle")
+    settled(visit.page)
     assert cell.code() == RIGHT
     expect(cell.place.locator(".nc-mark")).to_be_visible()
     assert cell.check().startswith("✓ Passed")
@@ -163,6 +164,7 @@ def test_two_tabs_show_the_same_and_lose_nothing(chromium: Browser, address: str
     one = lesson(chromium, address)
     other = one.page.context.new_page()
     other.goto(f"{address}/{CHAPTER}", wait_until="networkidle")
+    settled(other)
     exercise(other).editor.wait_for()
     exercise(one.page).write("# written in the first tab")
     expect(exercise(other).editor).to_have_text("# written in the first tab")

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from playwright.sync_api import Browser
 
-from .conftest import PAGES, open_page
+from .conftest import PAGES, open_page, settled
 
 
 class Anchors(HTMLParser):
@@ -90,6 +90,7 @@ def test_the_theme_follows_the_reader_and_can_be_switched(chromium: Browser, add
             break
     assert page.evaluate(paper) == "rgb(253, 252, 250)"
     page.reload(wait_until="networkidle")
+    settled(page)
     assert page.evaluate(theme) == "light"
     page.context.close()
 
