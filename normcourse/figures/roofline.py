@@ -92,7 +92,7 @@ def time_in_copies(
         times: norm and pass -> program -> copies.
         need: norm and pass -> copies that its bytes ask for.
     """
-    fig = card(0.9 + 0.62 * len(times))
+    fig = card(0.9 + 0.7 * len(times))
     ax = fig.subplots()
     faces = {"NumPy": FAINT, "torch": RAW, "fused": HIGHLIGHT}
     for row, (case, found) in enumerate(times.items()):

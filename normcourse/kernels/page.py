@@ -138,7 +138,8 @@ def _figure(part: Record) -> str:
     return (
         f"```{{figure}} {picture_of(part)}\n:name: fig-{name}\n:class: nc-figure\n"
         f":alt: {ALT.format(where=where.lower())}\n\n"
-        f"{where}: share of the speed of a copy that each program reaches.\n```\n"
+        f"{where}: share of the speed of a copy that each program reaches.\n```\n\n"
+        f"The numbers behind {{numref}}`fig-{name}`:\n"
     )
 
 

@@ -88,6 +88,7 @@ class Elsewhere:
     """What the switch asks of a tensor on CUDA."""
 
     is_cuda = True
+    is_cpu = False
     device = torch.device("cuda")
 
 
