@@ -56,10 +56,12 @@ LATE = """
   };
   root.dataset.scripts = 'waiting';
   const soon = () => requestAnimationFrame(() => setTimeout(ask));
+  const hidden = () => document.visibilityState === 'hidden';
   addEventListener('DOMContentLoaded', () => {
-    if (!window.PerformanceObserver?.supportedEntryTypes?.includes('paint')) return ask();
+    const tells = window.PerformanceObserver?.supportedEntryTypes?.includes('paint');
+    if (!tells || hidden()) return ask();
     new PerformanceObserver(soon).observe({ type: 'paint', buffered: true });
-    addEventListener('load', () => setTimeout(ask, 1000));
+    addEventListener('visibilitychange', () => hidden() && ask());
   });
 }
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import json
+import posixpath
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sphinx.errors import ExtensionError
+from sphinx.util import logging
 
 from normcourse.site import npm
 from normcourse.site.bundle import pages_of
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["STYLE", "Formula", "formulas_of", "register", "typeset", "with_formulas"]
 
+logger = logging.getLogger(__name__)
 STYLE = "vendor/mathjax/chtml.css"
+LINK = "<link "
 SCRIPT = Path(__file__).parent / "typeset" / "typeset.mjs"
 #: A formula as Sphinx writes it for MathJax: in the line, or on its own with its number.
 FORMULA = re.compile(
@@ -99,37 +103,45 @@ def typeset(
     return answer["html"], answer["style"]
 
 
-def with_formulas(page: str, typeset_formulas: Mapping[Formula, str]) -> str:
-    """Return a page with each formula in the place of its TeX."""
+def with_formulas(page: str, typeset_formulas: Mapping[Formula, str], style: str) -> str:
+    """Return a page with each formula in the place of its TeX, and with their style sheet.
+
+    Args:
+        page: its HTML.
+        typeset_formulas: HTML for each formula of the page.
+        style: address of the style sheet, as seen from the page.
+    """
 
     def put(match: re.Match[str]) -> str:
         return (match["before"] or match["above"]) + typeset_formulas[_formula(match)]
 
-    return FORMULA.sub(put, page)
+    text, count = FORMULA.subn(put, page)
+    link = f'<link rel="stylesheet" href="{style}">\n'
+    return text.replace(LINK, link + LINK, 1) if count else text
 
 
 def typeset_pages(app: Sphinx, exception: Exception | None) -> None:
     """Typeset the formulas of all pages of the built site."""
     if exception is not None or app.builder.name != "html" or not _here(app):
         return
-    try:
-        node_modules = npm.install(Path(app.srcdir), Path(app.outdir).parent / "npm")
-        npm.find_node()
-    except npm.NpmError:
-        return  # told when it was asked for
     site = Path(app.outdir)
     pages = {path: path.read_text(encoding="utf-8") for path in pages_of(site)}
     found = list(dict.fromkeys(one for page in pages.values() for one in formulas_of(page)))
     if not found:
         return
     try:
+        node_modules = npm.install(Path(app.srcdir), site.parent / "npm")
         texts, style = typeset(found, node_modules, app.config.mathjax3_config.get("tex", {}))
+    except npm.NpmError as error:
+        logger.info("formulas stay TeX: %s", error)  # what is missing was warned of before
+        return
     except ValueError as error:
         raise ExtensionError(str(error)) from error
     (site / STYLE).write_text(style, encoding="utf-8")
     table = dict(zip(found, texts, strict=True))
     for path, page in pages.items():
-        text = with_formulas(page, table)
+        up = posixpath.relpath(STYLE, path.relative_to(site).parent.as_posix())
+        text = with_formulas(page, table, up)
         if text != page:
             path.write_text(text, encoding="utf-8")
 
@@ -139,16 +151,12 @@ def _here(app: Sphinx) -> bool:
     return bool(app.config.mathjax_path == MATHJAX_PATH)
 
 
-def prepare(
+def drop_script(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Give a page with formulas their style sheet, and no page MathJax's script."""
-    if not _here(app):
-        return
-    context["script_files"] = [one for one in context["script_files"] if not _of_mathjax(one)]
-    equations = app.env.get_domain("math").data["has_equations"]  # its method asks pages below too
-    if equations.get(page) and (Path(app.outdir).parent / "npm" / "stamp").is_file():
-        app.add_css_file(f"../{STYLE}", priority=450)
+    """Leave MathJax's script out of every page."""
+    if _here(app):
+        context["script_files"] = [one for one in context["script_files"] if not _of_mathjax(one)]
 
 
 def _of_mathjax(script: Any) -> bool:
@@ -159,5 +167,5 @@ def _of_mathjax(script: Any) -> bool:
 
 def register(app: Sphinx) -> None:
     """Typeset when all pages are written, before they are rewritten and listed."""
-    app.connect("html-page-context", prepare, priority=950)
+    app.connect("html-page-context", drop_script, priority=950)
     app.connect("build-finished", typeset_pages, priority=650)

@@ -21,6 +21,7 @@ MATHS: dict[str, Any] = {
     "mathjax_path": vendor.MATHJAX_PATH,
     "myst_enable_extensions": ["dollarmath", "amsmath"],
 }
+HEAD = '<link rel="stylesheet" href="theme.css">\n'
 PAGE = r"""<p><span class="math notranslate nohighlight">\(a &lt; b\)</span> and
 <div class="math notranslate nohighlight" id="equation-mean">
 <span class="eqno">(1)<a class="headerlink" href="#e">#</a></span>\[\begin{split}a\\[1ex]
@@ -40,8 +41,6 @@ def build_here(build: Build, node_modules: Path, monkeypatch: pytest.MonkeyPatch
     """Build with the MathJax that is installed already."""
 
     def installed(manifest: Path, cache: Path) -> Path:
-        cache.mkdir(parents=True, exist_ok=True)
-        (cache / "stamp").touch()
         return node_modules
 
     monkeypatch.setattr(npm, "install", installed)
@@ -55,10 +54,11 @@ def test_formulas_of_a_page_are_found_with_their_kind() -> None:
 
 def test_each_formula_takes_the_place_of_its_tex_and_the_number_stays() -> None:
     table = {one: f"[{number}]" for number, one in enumerate(formulas_of(PAGE))}
-    text = with_formulas(PAGE, table)
+    text = with_formulas(HEAD + PAGE, table, "../own.css")
     assert 'nohighlight">[0]</span>' in text
     assert "#</a></span>[1]</div>" in text
-    assert with_formulas(text, {}) == text
+    assert text.startswith('<link rel="stylesheet" href="../own.css">\n' + HEAD)
+    assert with_formulas(text, {}, "../own.css") == text
 
 
 def test_typeset_formulas_keep_their_mathml(node_modules: Path) -> None:
@@ -99,6 +99,19 @@ def test_a_page_shows_its_formulas_without_a_script(build_here: Build) -> None:
 def test_a_wrong_formula_stops_the_build(build_here: Build) -> None:
     with pytest.raises(ExtensionError, match=r"formula '\\\\meann': Undefined control sequence"):
         build_here({"index": "# A\n\n$\\meann$\n"}, **MATHS)
+
+
+def test_without_node_formulas_stay_tex(
+    build: Build, build_here: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise npm.NpmError("node is missing: install it")
+
+    monkeypatch.setattr(npm, "find_node", missing)
+    built = build_here({"index": "# A\n\n$a$\n"}, **MATHS)
+    assert formulas_of(built.html()) == [Formula("a", False)]
+    assert formulas.STYLE not in built.html()
+    assert not (built.outdir / formulas.STYLE).exists()
 
 
 def test_mathjax_of_another_host_is_left_as_it_is(build: Build) -> None:
