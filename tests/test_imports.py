@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "normcourse"
 MAY_IMPORT = {
     "norms": {"norms", "numpy"},
     "modules": {"modules", "norms", "kernels", "numpy", "torch"},
-    "kernels": {"kernels", "numpy", "numba", "llvmlite", "triton", "torch"},
+    "kernels": {"kernels", "processor", "numpy", "numba", "llvmlite", "triton", "torch"},
     "surgery": {"surgery", "modules", "norms", "numpy", "torch"},
     "experiments": {
         "experiments",
@@ -31,7 +31,10 @@ MAY_IMPORT = {
     "figures": {"figures", "norms", "numpy", "matplotlib"},
     "checks": {"checks", "norms", "modules", "surgery", "numpy", "torch", "platformdirs"},
     # its command line and progress bar, where its secret lies, and the option to use a cluster
-    "grading": {"grading", "checks", "numpy", "typer", "rich", "platformdirs", "distributed"},
+    "grading": {
+        *("grading", "checks", "processor"),
+        *("numpy", "typer", "rich", "platformdirs", "distributed"),
+    },
     "terminal": {
         *(
             "terminal",

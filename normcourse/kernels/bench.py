@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from normcourse.kernels.cases import CASES, Case
+from normcourse.processor import processor
 
 MEMORY = {
     "fresh": {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "0"},
@@ -129,7 +130,7 @@ def machine() -> Record:
     import torch
 
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "system": platform.system(),
         "python": platform.python_version(),
@@ -139,15 +140,6 @@ def machine() -> Record:
         "date": datetime.date.today().isoformat(),
         "command": "normcourse bench norms",
     }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def shares(row: Record, what: str, cases: Sequence[Case] = CASES) -> dict[str, float]:

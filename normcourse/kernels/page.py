@@ -86,7 +86,9 @@ def _cpu(record: Record | None) -> Iterator[str]:
     )
     for part in record["parts"]:
         yield f"### {heading(part)}\n"
-        yield _MEMORY[part["memory"]]
+        load = part.get("load")
+        busy = f" Load average when it began: {load:.1f}." if load is not None else ""
+        yield f"{_MEMORY[part['memory']]}{busy}\n"
         yield _figure(part)
         yield _table(part["rows"], CASES)
         yield _missed(part["rows"])
@@ -166,9 +168,9 @@ def _calls(parts: Sequence[Record]) -> str:
 _MEMORY = {
     "fresh": (
         "Every result is a new array, whose pages the system has to hand over first. The roof "
-        "needs no new pages; *a new copy* does, as every norm does. Ours asks for large pages.\n"
+        "needs no new pages; *a new copy* does, as every norm does. Ours asks for large pages."
     ),
-    "reused": "The allocator keeps what was freed, for everyone alike.\n",
+    "reused": "The allocator keeps what was freed, for everyone alike.",
 }
 _GPU_MEMORY = {
     "fresh": "PyTorch's cache of memory was emptied before each call: the driver is asked anew.\n",

@@ -19,6 +19,7 @@ from normcourse.grading.bench import records
 from normcourse.grading.bench.answers import write_class
 from normcourse.grading.bench.crowd import large_class
 from normcourse.grading.bench.graders import OTHERS, SLOW, ours, timed, version, words
+from normcourse.processor import processor
 
 Part = dict[str, Any]
 
@@ -85,7 +86,7 @@ def _machine() -> dict[str, Any]:
     import numpy
 
     return {
-        "processor": records.processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "system": platform.system(),
         "python": platform.python_version(),

@@ -57,7 +57,7 @@ def _watched(
     """Run the command; return its seconds and what was seen on the way."""
     begun = time.perf_counter()
     looks: list[Look] = []
-    counted, place = 0, 0
+    counted, place, memory = 0, 0, 0.0
     with open(said, "w+", encoding="utf-8") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file)
         while process.poll() is None:
@@ -66,7 +66,8 @@ def _watched(
                     lines.seek(place)
                     new = lines.read()
                 counted, place = counted + new.count(b"\n"), place + len(new)
-            looks.append((time.perf_counter() - begun, _megabytes(process.pid), counted))
+            memory = _megabytes(process.pid) or memory  # one that has just ended has none
+            looks.append((time.perf_counter() - begun, memory, counted))
             time.sleep(every)
         seconds = time.perf_counter() - begun
         file.seek(0)

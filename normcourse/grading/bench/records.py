@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,3 @@ def keep(parts: dict[str, dict[str, Any]], file: Path = _FILE) -> None:
     kept = {**recorded(file), **parts}
     text = json.dumps({name: kept[name] for name in PARTS if name in kept}, indent=1)
     file.write_text(text + "\n", encoding="utf-8")
-
-
-def processor() -> str:
-    """Return the name of this machine's processor."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
