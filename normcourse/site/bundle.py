@@ -4,8 +4,8 @@ The theme and the extensions name some twenty style sheets and ten scripts in th
 page; a browser shows nothing before it has them all. When the site is written, the style sheets of
 a page are put into one file in their order, without the rules that no page can use; its scripts are
 asked for once the text is on the screen, but for the few lines that the page itself reads, which
-are put into it; and its pictures say how large they are, so that no text moves when they come. The
-files stay where they were.
+are put into it; its pictures say how large they are, so that no text moves when they come, and but
+for the first they come when a reader is near them. The files stay where they were.
 """
 
 from __future__ import annotations
@@ -22,12 +22,21 @@ from urllib.parse import unquote, urlsplit
 
 from sphinx.util.images import get_image_size
 
+from normcourse.site.icons import with_own_icons
 from normcourse.site.prune import names_used, prune
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-__all__ = ["bundle", "one_style_sheet", "pages_of", "register", "scripts_after_text", "with_sizes"]
+__all__ = [
+    "bundle",
+    "one_style_sheet",
+    "pages_of",
+    "pictures_when_near",
+    "register",
+    "scripts_after_text",
+    "with_sizes",
+]
 
 FOLDER = "_static/bundle"
 LINK = re.compile(r"[ \t]*<link\b(?=[^>]*\brel=\"stylesheet\")[^>]*>[ \t]*\n?")
@@ -69,6 +78,9 @@ IMPORT = re.compile(r"@import\s+(?:url\()?[\"']?([^\"')]+)[\"']?\)?\s*;")
 ADDRESS = re.compile(r"url\(\s*([\"']?)([^\"')]+)\1\s*\)")
 IMAGE = re.compile(r"<img\b[^>]*>")
 SIZED = re.compile(r"\b(width|height|style)=")
+ARTICLE = re.compile(r"<article\b.*?</article>", re.DOTALL)
+WAITS = re.compile(r"\bloading=")
+FONT = re.compile(r"\bicons-\w+\.woff")
 SOURCE = re.compile(r"\bsrc=\"([^\"]+)\"")
 AT_ONCE = re.compile(  # read by lines in the page that follow it
     r"<script\b[^>]*\bsrc=\"([^\"]*documentation_options\.js)[^\"]*\"[^>]*></script>"
@@ -186,6 +198,27 @@ def with_sizes(site: Path, page: Path, text: str) -> str:
     return IMAGE.sub(sized, text)
 
 
+def pictures_when_near(page: str) -> str:
+    """Let pictures of the text wait until they are nearly on the screen, but for the first.
+
+    A browser reads a picture the moment that it has come, before it shows the first words.
+
+    Example:
+        >>> pictures_when_near('<img src="l"><article><img src="a"><img src="b"></article>')
+        '<img src="l"><article><img src="a"><img loading="lazy" src="b"></article>'
+    """
+
+    def waiting(match: re.Match[str]) -> str:
+        return match[0] if WAITS.search(match[0]) else f'<img loading="lazy"{match[0][4:]}'
+
+    def article(match: re.Match[str]) -> str:
+        first = IMAGE.search(match[0])
+        end = first.end() if first else len(match[0])
+        return match[0][:end] + IMAGE.sub(waiting, match[0][end:])
+
+    return ARTICLE.sub(article, page)
+
+
 def bundle(site: Path, page: Path, write: Callable[[str], str]) -> str:
     """Return a page with one style sheet in the place of its first, without the others.
 
@@ -232,7 +265,7 @@ def rewrite(app: Sphinx, exception: Exception | None) -> None:
 
     def write(text: str) -> str:
         if text not in kept:
-            style = prune(text, names)
+            style = with_own_icons(site, FOLDER, prune(text, names))
             name = f"{FOLDER}/{hashlib.sha256(style.encode()).hexdigest()[:12]}.css"
             (site / name).parent.mkdir(parents=True, exist_ok=True)
             (site / name).write_text(style, encoding="utf-8")
@@ -242,10 +275,12 @@ def rewrite(app: Sphinx, exception: Exception | None) -> None:
     used: set[str] = set()
     for page in pages:
         text = inline_options(site, page, bundle(site, page, write))
-        text = with_sizes(site, page, drop_preloads(scripts_after_text(text)))
+        text = pictures_when_near(with_sizes(site, page, drop_preloads(scripts_after_text(text))))
         page.write_text(text, encoding="utf-8")
         used.update(re.findall(rf"{FOLDER}/(\w+\.css)", text))
-    for old in (site / FOLDER).glob("*.css"):
+    for sheet in sorted(used):
+        used |= set(FONT.findall((site / FOLDER / sheet).read_text(encoding="utf-8")))
+    for old in (site / FOLDER).iterdir():
         if old.name not in used:
             old.unlink()
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from normcourse.site.bundle import FOLDER
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
@@ -50,13 +52,15 @@ def _needed(site: Path) -> Iterator[Path]:
     for path in sorted(site.rglob("*")):
         name = path.relative_to(site).as_posix()
         hidden = any(part.startswith(".") for part in path.relative_to(site).parts)
-        unused = hidden or name == NAME or UNUSED.match(name) is not None or _older_font(path)
+        unused = hidden or name == NAME or UNUSED.match(name) is not None or _older_font(site, path)
         if path.suffix in ENDINGS and path.is_file() and not unused:
             yield path
 
 
-def _older_font(path: Path) -> bool:
-    return path.suffix == ".woff" and path.with_suffix(".woff2").exists()
+def _older_font(site: Path, path: Path) -> bool:
+    """Return whether there is a smaller file in the place of this one."""
+    smaller = path.parent.name == "webfonts" and any((site / FOLDER).glob("icons-*.woff"))
+    return smaller or (path.suffix == ".woff" and path.with_suffix(".woff2").exists())
 
 
 def service_worker(files: FileList) -> str:

@@ -13,6 +13,7 @@ from normcourse.site.bundle import (
     drop_preloads,
     inline_options,
     one_style_sheet,
+    pictures_when_near,
     scripts_after_text,
     with_sizes,
 )
@@ -123,6 +124,17 @@ def test_pictures_say_their_size(tmp_path: Path) -> None:
     others = (sized, '<img style="width: 3em" src="../_static/a%20b.svg">', '<img src="none.svg">')
     for text in others:
         assert with_sizes(root, page, text) == text
+
+
+def test_pictures_of_the_text_wait_but_for_the_first() -> None:
+    page = (
+        '<img src="logo.svg"><article><p><img alt="1" src="a.svg"></p><img src="b.svg">'
+        '<img loading="eager" src="c.svg"></article><img src="end.svg">'
+    )
+    text = pictures_when_near(page)
+    assert text == page.replace('<img src="b', '<img loading="lazy" src="b')
+    assert pictures_when_near(text) == text
+    assert pictures_when_near("<article></article>") == "<article></article>"
 
 
 PAGE = (

@@ -3,15 +3,17 @@
 // What is wider than the screen scrolls; let the keyboard reach it, inside opened folds too.
 const wideParts = { "div.math": "Wide formula", "div.math mjx-container": "Wide formula", ".pst-scrollable-table-container": "Wide table", "main pre": "Wide code", ".cell_output .text_html": "Wide output" };
 
-function reachable({ target }) {
-  if (target.scrollWidth <= target.clientWidth) return;
-  const [, name] = Object.entries(wideParts).find(([selector]) => target.matches(selector));
-  target.tabIndex = 0;
-  target.setAttribute("role", "group");
-  target.setAttribute("aria-label", name);
+// All are measured before any is changed: a change in between would have the page laid out anew for each.
+function reachable(parts) {
+  for (const part of parts.filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)) {
+    const [, name] = Object.entries(wideParts).find(([selector]) => part.matches(selector));
+    part.tabIndex = 0;
+    part.setAttribute("role", "group");
+    part.setAttribute("aria-label", name);
+  }
 }
 
-const observer = new ResizeObserver((entries) => entries.forEach(reachable));
+const observer = new ResizeObserver((entries) => reachable(entries.map(({ target }) => target)));
 const observe = (selector) => document.querySelectorAll(selector).forEach((element) => observer.observe(element));
 observe(Object.keys(wideParts));
 
