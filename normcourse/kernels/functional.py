@@ -44,8 +44,8 @@ def layer_norm(
         ValueError: an activation that the kernels do not know.
 
     Differs from torch in:
-        the activation; statistics in float64 on the CPU; eps = 0 gives bias, not NaN, for constant
-        rows.
+        the activation; on the CPU sums of 512 values are added in float64; eps = 0 gives bias, not
+        NaN, for constant rows.
 
     Source:
         Ba, Kiros & Hinton, "Layer Normalization", 2016.

@@ -6,15 +6,19 @@ with something else (threads of PyTorch wait by spinning), then does less, and n
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import itertools
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import torch
 
 GRAIN = 1 << 15  # values below which a second thread costs more than it brings
-EACH = 4  # ranges for every thread
+EACH = 2  # ranges for every thread
+_forked = False  # whether this process is a copy of one that may have had threads
 
 
 @functools.lru_cache(maxsize=1)
@@ -29,7 +33,7 @@ def parts(items: int, values: int) -> list[tuple[int, int]]:
         >>> import torch
         >>> torch.set_num_threads(2)
         >>> parts(16, values=10**6)
-        [(0, 2), (2, 4), (4, 6), (6, 8), (8, 10), (10, 12), (12, 14), (14, 16)]
+        [(0, 4), (4, 8), (8, 12), (12, 16)]
         >>> parts(5, values=10)
         [(0, 5)]
     """
@@ -45,23 +49,75 @@ def parts(items: int, values: int) -> list[tuple[int, int]]:
 
 
 def each(work: Callable[[int, int, int], object], ranges: list[tuple[int, int]]) -> None:
-    """Call ``work(part, start, stop)`` for every range, on all threads."""
+    """Call ``work(part, start, stop)`` for every range, on all threads.
+
+    Raises:
+        Exception: what ``work`` raised first; the other threads have ended then.
+    """
     if len(ranges) == 1:
         work(0, *ranges[0])
         return
     left = list(reversed(range(len(ranges))))
+    failed: list[BaseException] = []
 
     def take() -> None:
-        while left:
+        while left and not failed:
             try:
                 part = left.pop()
             except IndexError:  # another thread was quicker
                 return
-            work(part, *ranges[part])
+            try:
+                work(part, *ranges[part])
+            except BaseException as error:  # a thread of OpenMP has nobody to tell
+                failed.append(error)
 
-    helpers = min(torch.get_num_threads(), len(ranges)) - 1
-    waiting = [_pool().submit(take) for _ in range(helpers)]
+    threads = min(torch.get_num_threads(), len(ranges))
+    (_on_threads_of_torch() or _on_own_threads)(take, threads)
+    if failed:
+        raise failed[0]
+
+
+def _on_own_threads(take: Callable[[], None], threads: int) -> None:
+    waiting = [_pool().submit(take) for _ in range(threads - 1)]
     take()
     for helper in waiting:
         if not helper.cancel():
             helper.result()
+
+
+@functools.lru_cache(maxsize=1)
+def _on_threads_of_torch() -> Callable[[Callable[[], None], int], None] | None:
+    """Return what calls a function on several threads of PyTorch's; None where it cannot be had.
+
+    PyTorch's threads are OpenMP's. After a call they wait by spinning, and hold the core that a
+    thread of ours would need; so they are given our work. GNU's OpenMP, which PyTorch brings on
+    Linux, does so by ``GOMP_parallel``.
+    """
+    if _forked:
+        return None
+    found = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
+    try:  # none but the one that is loaded
+        library = ctypes.CDLL(str(found[0]), mode=os.RTLD_NOW | os.RTLD_NOLOAD)
+        parallel = library.GOMP_parallel
+    except (IndexError, OSError, AttributeError):
+        return None
+    callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    parallel.argtypes = [callback, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    parallel.restype = None
+
+    def run(take: Callable[[], None], threads: int) -> None:
+        parallel(callback(lambda nothing: take()), None, threads, 0)
+
+    return run
+
+
+def _after_fork() -> None:
+    """Threads are not copied with a process, and OpenMP would wait for them for ever."""
+    global _forked
+    _forked = True
+    _pool.cache_clear()
+    _on_threads_of_torch.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -168,13 +168,23 @@ def test_big_means_keep_their_digits(norm: Norm, mean: float) -> None:
         assert_close(one.grad, other.grad, torch.float32)
 
 
-def test_an_outlier_in_front_does_not_spoil_the_variance() -> None:
-    """The shift is the first value; even the worst one costs log2(n) bits of 53."""
-    x = draw(1, 4000, seed=1, dtype=torch.float32)
-    x[0, 0] = 1e7
+@pytest.mark.parametrize("many", [1, 4, 250])
+@pytest.mark.parametrize("size", [1e2, 1e7])
+def test_outliers_in_front_do_not_spoil_the_variance(many: int, size: float) -> None:
+    """The shift is the mean of the first sixteenth; the worst there is costs four bits."""
+    x = draw(2, 4000, seed=1, dtype=torch.float32)
+    x[:, :many] = size
     expected = F.layer_norm(x.double(), (4000,))
     assert_close(kernels.layer_norm(x, (4000,)), expected, torch.float32)
     assert_close(kernels.batch_norm(x.T)[0], expected.T, torch.float32)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-18, 1e18, 1e30])
+@pytest.mark.parametrize("width", [5, 768])
+def test_sizes_whose_squares_float32_does_not_hold(size: float, width: int) -> None:
+    x = size * draw(3, width, seed=1, dtype=torch.float32)
+    expected = F.layer_norm(x.double(), (width,), eps=0.0)
+    assert_close(kernels.layer_norm(x, (width,), eps=0.0), expected, torch.float32)
 
 
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))

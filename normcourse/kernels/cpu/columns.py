@@ -32,28 +32,26 @@ def moments(x: Any, total: Any, squares: Any, start: int, stop: int) -> None:
 
 @compiled()
 def forward(
-    x: Any, high: Any, low: Any, scale: Any, shift: Any, y: Any, kind: int, streaming: bool,
-    start: int, stop: int,
+    x: Any, high: Any, scale: Any, shift: Any, y: Any, kind: int, streaming: bool, start: int,
+    stop: int,
 ) -> None:  # fmt: skip
-    """Write ``(x - mean) * scale + shift`` of rows ``start`` to ``stop``."""
+    """Write ``(x - high) * scale + shift`` of rows ``start`` to ``stop``."""
     floor = x.dtype.type(v.floor_of(kind))
     outs = np.empty((1, x.shape[1]), x.dtype) if streaming else y
     for i in range(start, stop):
         out = outs[0 if streaming else i]
-        v.affine_each(x[i], high, low, scale, shift, floor, out)
+        v.affine_each(x[i], high, scale, shift, floor, out)
         v.activate(out, kind)
         if streaming:
             stream(out, y[i], x[min(i + 1, stop - 1)])
 
 
 @compiled()
-def gradient_before(
-    dy: Any, x: Any, high: Any, low: Any, scale: Any, shift: Any, kind: int, out: Any
-) -> Any:
+def gradient_before(dy: Any, x: Any, high: Any, scale: Any, shift: Any, kind: int, out: Any) -> Any:
     """Return the gradient with respect to what went into the activation, computed anew."""
     if kind == v.NONE:
         return dy
-    v.affine_each(x, high, low, scale, shift, x.dtype.type(-np.inf), out)
+    v.affine_each(x, high, scale, shift, x.dtype.type(-np.inf), out)
     v.chain(dy, out, kind)
     return out
 
@@ -68,37 +66,35 @@ def add_gradient_sums(dz: Any, x: Any, mean: Any, total: Any, product: Any) -> N
 
 @compiled()
 def gradient_sums(
-    dy: Any, x: Any, mean: Any, high: Any, low: Any, scale: Any, shift: Any, total: Any,
-    product: Any, kind: int, start: int, stop: int,
+    dy: Any, x: Any, mean: Any, high: Any, scale: Any, shift: Any, total: Any, product: Any,
+    kind: int, start: int, stop: int,
 ) -> None:  # fmt: skip
     """Add the sums of dz and dz * (x - mean) over rows ``start`` to ``stop``."""
     before = np.empty(x.shape[1], x.dtype)
     for i in range(start, stop):
-        dz = gradient_before(dy[i], x[i], high, low, scale, shift, kind, before)
+        dz = gradient_before(dy[i], x[i], high, scale, shift, kind, before)
         add_gradient_sums(dz, x[i], mean, total, product)
 
 
 @compiled(EACH)
-def dx_each(
-    dz: Any, x: Any, high: Any, low: Any, scale: Any, slope: Any, offset: Any, out: Any
-) -> None:
-    """Write ``scale * dz + slope * (x - mean) + offset``."""
+def dx_each(dz: Any, x: Any, high: Any, scale: Any, slope: Any, offset: Any, out: Any) -> None:
+    """Write ``scale * dz + slope * (x - high) + offset``."""
     for j in range(out.size):
-        out[j] = scale[j] * dz[j] + (slope[j] * v.distance(x[j], high[j], low[j]) + offset[j])
+        out[j] = scale[j] * dz[j] + v.line(x[j], high[j], slope[j], offset[j])
 
 
 @compiled()
 def backward(
-    dy: Any, x: Any, high: Any, low: Any, scale: Any, shift: Any, slope: Any, offset: Any, dx: Any,
+    dy: Any, x: Any, high: Any, scale: Any, shift: Any, slope: Any, offset: Any, dx: Any,
     kind: int, streaming: bool, start: int, stop: int,
 ) -> None:  # fmt: skip
-    """Write ``scale * dz + slope * (x - mean) + offset`` of rows ``start`` to ``stop``."""
+    """Write ``scale * dz + slope * (x - high) + offset`` of rows ``start`` to ``stop``."""
     near, before = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
     for i in range(start, stop):
         coming, out = min(i + 1, stop - 1), near if streaming else dx[i]
         if streaming:
             fetch(dy[coming])
-        dz = gradient_before(dy[i], x[i], high, low, scale, shift, kind, before)
-        dx_each(dz, x[i], high, low, scale, slope, offset, out)
+        dz = gradient_before(dy[i], x[i], high, scale, shift, kind, before)
+        dx_each(dz, x[i], high, scale, slope, offset, out)
         if streaming:
             stream(out, dx[i], x[coming])

@@ -221,8 +221,9 @@ def _columns_forward(
         offset, square = sums.sum(1) / len(x)
         mean.copy_(torch.from_numpy(source[0] + offset))
         var.copy_(torch.from_numpy(np.maximum(square - offset * offset, 0.0)))
-    scale = inverse_std(var, eps) * weight
-    arrays = *_high_and_low(mean, x), *_arrays(scale.to(x.dtype), bias), target
+    scale = (inverse_std(var, eps) * weight).to(x.dtype)
+    high, low = _high_and_low(mean, x)
+    arrays = *_arrays(high, scale, bias - low * scale), target
     options = CODES[activation], _streams(y)
     each(lambda part, start, stop: columns.forward(source, *arrays, *options, start, stop), ranges)
 
@@ -240,7 +241,8 @@ def _columns_backward(
 ) -> tuple[Tensor, Tensor]:
     ranges, kind = parts(len(x), x.numel()), CODES[activation]
     scale = (inv_std * weight).to(x.dtype)
-    arrays = *_arrays(dy, x), *_high_and_low(mean, x), *_arrays(scale, bias)
+    high, low = _high_and_low(mean, x)
+    arrays = _arrays(dy, x, high, scale, bias - low * scale)
     sums = np.zeros((2, len(ranges), x.shape[1]))
     (center,) = _arrays(mean)
     each(
@@ -252,20 +254,20 @@ def _columns_backward(
     total, product = torch.from_numpy(sums.sum(1))
     share = 0.0 if given else inv_std * weight / len(x)
     slope = (-share * inv_std * inv_std * product).to(x.dtype)
-    offset = (-share * total).to(x.dtype)
+    offset = (-share * total).to(x.dtype) - low * slope
     more = *_arrays(slope, offset, dx), kind, _streams(dx)
     each(lambda part, start, stop: columns.backward(*arrays, *more, start, stop), ranges)
     return (product * inv_std).to(x.dtype), total.to(x.dtype)
 
 
-def _high_and_low(mean: Tensor, x: Tensor) -> tuple[Array, Array]:
+def _high_and_low(mean: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return a float64 mean as the sum of two numbers of x's dtype."""
     high = mean.to(x.dtype)
-    return high.numpy(), (mean - high).to(x.dtype).numpy()
+    return high, (mean - high).to(x.dtype)
 
 
 def _arrays(*tensors: Tensor) -> tuple[Array, ...]:
-    return tuple(tensor.detach().numpy() for tensor in tensors)
+    return tuple([(t.detach() if t.requires_grad else t).numpy() for t in tensors])
 
 
 def _or_none(tensor: Tensor | None, like: Tensor) -> Tensor:

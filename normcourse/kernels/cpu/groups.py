@@ -28,12 +28,12 @@ def _place(group: int, k: int, groups: int, channels: int) -> tuple[int, int]:
 
 @compiled(SUMS)
 def _write_and_sum(
-    segment: Any, high: Any, low: Any, scale: Any, bias: Any, floor: Any, out: Any,
-    coming: Any, shift: float,
+    segment: Any, high: Any, scale: Any, offset: Any, floor: Any, out: Any, coming: Any,
+    shift: float,
 ) -> tuple[float, float]:  # fmt: skip
     total, squares = 0.0, 0.0
     for j in range(out.size):
-        out[j] = v.at_least(v.distance(segment[j], high, low) * scale + bias, floor)
+        out[j] = v.at_least(v.line(segment[j], high, scale, offset), floor)
         d = np.float64(coming[j]) - shift
         total += d
         squares += d * d
@@ -82,16 +82,15 @@ def forward(
         for k in range(count):
             segment, channel = _place(group, k, groups, channels)
             scale = x.dtype.type(inv_std * np.float64(weight[channel]))
+            offset = bias[channel] - low * scale
             out = outs[0 if streaming else segment]
             if ahead:
                 coming = x[_place(group + 1, k, groups, channels)[0]]
-                part = _write_and_sum(
-                    x[segment], high, low, scale, bias[channel], floor, out, coming, shift
-                )
+                part = _write_and_sum(x[segment], high, scale, offset, floor, out, coming, shift)
                 total += part[0]
                 squares += part[1]
             else:
-                v.affine_one(x[segment], high, low, scale, bias[channel], floor, out)
+                v.affine_one(x[segment], high, scale, offset, floor, out)
             v.activate(out, kind)
             if streaming:
                 after = _place(group, min(k + 1, count - 1), groups, channels)[0]
@@ -99,16 +98,14 @@ def forward(
 
 
 @compiled()
-def _before(
-    dy: Any, x: Any, high: Any, low: Any, scale: Any, shift: Any, kind: int, out: Any
-) -> Any:
+def _before(dy: Any, x: Any, high: Any, scale: Any, offset: Any, kind: int, out: Any) -> Any:
     """Return the gradient with respect to what went into the activation, computed anew."""
     if kind == v.NONE:
         return dy
     if kind == v.RELU:
-        v.relu_chain_one(dy, x, high, low, scale, shift, out)
+        v.relu_chain_one(dy, x, high, scale, offset, out)
     else:
-        v.affine_one(x, high, low, scale, shift, x.dtype.type(-np.inf), out)
+        v.affine_one(x, high, scale, offset, x.dtype.type(-np.inf), out)
         v.chain(dy, out, kind)
     return out
 
@@ -132,23 +129,25 @@ def backward(
         for k in range(count):
             segment, channel = _place(group, k, groups, channels)
             gamma = np.float64(weight[channel])
-            scale, shift = x.dtype.type(root * gamma), bias[channel]
-            dz = _before(dy[segment], x[segment], high, low, scale, shift, kind, before)
+            scale = x.dtype.type(root * gamma)
+            moved = bias[channel] - low * scale
+            dz = _before(dy[segment], x[segment], high, scale, moved, kind, before)
             found = v.gradient_sums(dz, x[segment], high, low, root)
             sums[segment, 0], sums[segment, 1] = found
             total += gamma * found[0]
             product += gamma * found[1]
         share = 0.0 if given else root / (count * size)  # given statistics do not depend on x
         slope = x.dtype.type(-share * root * product)
-        offset = x.dtype.type(-share * total)
+        offset = x.dtype.type(-share * total) - low * slope
         for k in range(count):
             segment, channel = _place(group, k, groups, channels)
-            scale, shift = x.dtype.type(root * np.float64(weight[channel])), bias[channel]
-            dz = _before(dy[segment], x[segment], high, low, scale, shift, kind, before)
+            scale = x.dtype.type(root * np.float64(weight[channel]))
+            moved = bias[channel] - low * scale
+            dz = _before(dy[segment], x[segment], high, scale, moved, kind, before)
             if streaming:
                 coming = _place(group, min(k + 1, count - 1), groups, channels)[0]
                 fetch(dy[coming])
-                v.gradient_one(dz, x[segment], high, low, scale, slope, offset, near)
+                v.gradient_one(dz, x[segment], high, scale, slope, offset, near)
                 stream(near, dx[segment], x[coming])
             else:
-                v.gradient_one(dz, x[segment], high, low, scale, slope, offset, dx[segment])
+                v.gradient_one(dz, x[segment], high, scale, slope, offset, dx[segment])

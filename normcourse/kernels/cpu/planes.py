@@ -17,25 +17,19 @@ from normcourse.kernels.cpu import vectors as v
 from normcourse.kernels.cpu.compiled import SUMS, compiled
 
 BLOCK = 512  # values of an example that stand side by side
+FLUSH = 32  # examples whose gradients are summed in x's dtype before float64 takes them
 SMALL = 256  # positions below which a channel is a place among others
 
 
 @compiled()
-def _spread(values: Any, size: int, out: Any) -> None:
-    """Write each value ``size`` times."""
-    for c in range(values.size):
-        for s in range(size):
-            out[c * size + s] = values[c]
-
-
-@compiled()
-def _scaled(mean: Any, inv_std: Any, weight: Any, kind: Any, size: int, out: Any) -> None:
-    """Write to out (3, M) the two halves of the mean and the scale of every place."""
+def _scaled(mean: Any, inv_std: Any, weight: Any, bias: Any, size: int, out: Any) -> None:
+    """Write to out (3, M) mean, scale and shift of every place, for :func:`.vectors.line`."""
+    kind = weight.dtype.type
     for c in range(mean.size):
-        high = kind(mean[c])
-        low, scale = kind(mean[c] - np.float64(high)), kind(inv_std[c] * np.float64(weight[c]))
+        high, scale = kind(mean[c]), kind(inv_std[c] * np.float64(weight[c]))
+        shift = bias[c] - kind(mean[c] - np.float64(high)) * scale
         for j in range(c * size, (c + 1) * size):
-            out[0, j], out[1, j], out[2, j] = high, low, scale
+            out[0, j], out[1, j], out[2, j] = high, scale, shift
 
 
 @compiled(SUMS)
@@ -73,7 +67,7 @@ def forward(
     size = x.shape[1] // weight.size
     some, floor = max(1, BLOCK // size), x.dtype.type(v.floor_of(kind))
     inv_std = np.empty(some)
-    many = np.empty((5, some * size), x.dtype)
+    many = np.empty((3, some * size), x.dtype)
     total, squares = np.empty(some * size), np.empty(some * size)
     for c in range(start, stop, some):
         d = min(c + some, stop)
@@ -82,12 +76,21 @@ def forward(
             _moments(x, a, b, size, many[0], total[:width], squares[:width], mean[c:d], var[c:d])
         for k in range(c, d):
             inv_std[k - c] = v.inverse_root(var[k], eps)
-        _scaled(mean[c:d], inv_std, weight[c:d], x.dtype.type, size, many)
-        _spread(bias[c:d], size, many[3])
+        _scaled(mean[c:d], inv_std, weight[c:d], bias[c:d], size, many)
         for n in range(x.shape[0]):
             out = y[n, a:b]
-            v.affine_each(x[n, a:b], many[0], many[1], many[2], many[3], floor, out)
+            v.affine_each(x[n, a:b], many[0], many[1], many[2], floor, out)
             v.activate(out, kind)
+
+
+@compiled(SUMS)
+def _add_gradient_sums(
+    dz: Any, x: Any, high: Any, root: Any, less: Any, total: Any, product: Any
+) -> None:
+    """Add dz and dz * x_hat to the sums of each place, in x's dtype."""
+    for j in range(x.size):
+        total[j] += dz[j]
+        product[j] += dz[j] * v.line(x[j], high[j], root[j], less[j])
 
 
 @compiled()
@@ -96,35 +99,36 @@ def backward(
     dbias: Any, given: bool, kind: int, start: int, stop: int,
 ) -> None:  # fmt: skip
     """Write dx, and dweight and dbias (C,) in float64, of channels ``start`` to ``stop``."""
-    size = x.shape[1] // weight.size
+    number, size = x.shape[0], x.shape[1] // weight.size
     some = max(1, BLOCK // size)
-    count = x.shape[0] * size
-    many, centers = np.empty((6, some * size), x.dtype), np.empty(some * size)
-    before = np.empty(some * size, x.dtype)
-    sums, products = np.empty(some * size), np.empty(some * size)
+    many, standard = np.empty((5, some * size), x.dtype), np.empty((3, some * size), x.dtype)
+    few, sums = np.zeros((2, some * size), x.dtype), np.empty((2, some * size))
+    before, one, none = np.empty(some * size, x.dtype), np.ones_like(weight), np.zeros_like(weight)
     for c in range(start, stop, some):
         d = min(c + some, stop)
         a, b, width = c * size, d * size, (d - c) * size
-        _scaled(mean[c:d], inv_std[c:d], weight[c:d], x.dtype.type, size, many)
-        _spread(bias[c:d], size, many[3])
-        _spread(mean[c:d], size, centers)
-        high, low, scale, shift, out = many[0], many[1], many[2], many[3], before[:width]
-        total, product = sums[:width], products[:width]
-        total[:] = 0.0
-        product[:] = 0.0
-        for n in range(x.shape[0]):
+        _scaled(mean[c:d], inv_std[c:d], weight[c:d], bias[c:d], size, many)
+        _scaled(mean[c:d], inv_std[c:d], one[c:d], none[c:d], size, standard)
+        high, scale, shift, out = many[0], many[1], many[2], before[:width]
+        sums[:] = 0.0
+        for n in range(number):
             piece = x[n, a:b]
-            dz = columns.gradient_before(dy[n, a:b], piece, high, low, scale, shift, kind, out)
-            columns.add_gradient_sums(dz, piece, centers, total, product)
+            dz = columns.gradient_before(dy[n, a:b], piece, high, scale, shift, kind, out)
+            _add_gradient_sums(dz, piece, high, standard[1], standard[2], few[0], few[1])
+            if n % FLUSH == FLUSH - 1 or n == number - 1:
+                v.flush(few[0, :width], sums[0, :width])
+                v.flush(few[1, :width], sums[1, :width])
         for k in range(c, d):
             j = (k - c) * size
             root = inv_std[k]
-            dbias[k] = _sum(total[j : j + size])
-            dweight[k] = _sum(product[j : j + size]) * root
-            share = 0.0 if given else root * np.float64(weight[k]) / count
-            many[4, j : j + size] = x.dtype.type(-share * root * dweight[k])
-            many[5, j : j + size] = x.dtype.type(-share * dbias[k])
-        for n in range(x.shape[0]):
+            dbias[k] = _sum(sums[0, j : j + size])
+            dweight[k] = _sum(sums[1, j : j + size])
+            share = 0.0 if given else root * np.float64(weight[k]) / (number * size)
+            slope = x.dtype.type(-share * root * dweight[k])
+            low = x.dtype.type(mean[k] - np.float64(high[j]))
+            many[3, j : j + size] = slope
+            many[4, j : j + size] = x.dtype.type(-share * dbias[k]) - low * slope
+        for n in range(number):
             piece = x[n, a:b]
-            dz = columns.gradient_before(dy[n, a:b], piece, high, low, scale, shift, kind, out)
-            columns.dx_each(dz, piece, high, low, scale, many[4], many[5], dx[n, a:b])
+            dz = columns.gradient_before(dy[n, a:b], piece, high, scale, shift, kind, out)
+            columns.dx_each(dz, piece, high, scale, many[3], many[4], dx[n, a:b])

@@ -14,33 +14,93 @@ from normcourse.kernels.cpu import vectors as v
 from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
 from normcourse.kernels.cpu.memory import fetch, stream
 
-CHUNK = 4096  # values of a row whose products are summed in x's dtype
+HEAD = 16  # a sixteenth of a row gives the shift of its sums
+CHUNK = 512  # values of a row that are summed in x's dtype
+FINE = (1e-30, 1e30)  # squares that float32 holds with all its digits, and their sum
 FLUSH = 32  # rows whose weight gradients are summed in x's dtype before float64 takes them
 
 
+@compiled(SUMS)
+def _sum(values: Any) -> Any:
+    total = values.dtype.type(0)
+    for j in range(values.size):
+        total += values[j]
+    return total
+
+
 @compiled()
-def _sums(row: Any, centered: bool) -> tuple[float, float, float]:
-    """Return shift, sum and sum of squares of a row; without a mean the shift is 0."""
-    if centered:
-        shift = np.float64(row[0])
-        total, squares = v.shifted_sums(row, shift)
-        return shift, total, squares
-    return 0.0, 0.0, v.square_sum(row)
+def _near_mean(row: Any) -> Any:
+    """Return the mean of the first sixteenth of a row, in its dtype.
+
+    As a shift it is near enough: (mean - shift)^2 <= 15 var, whatever the row, so that the
+    difference which gives the variance loses four bits at most, and none where a row is alike.
+    """
+    some = row[: -(-row.size // HEAD)]
+    return row.dtype.type(_sum(some) / some.size)
 
 
 @compiled(SUMS)
-def _write_and_sum(
-    row: Any, high: Any, low: Any, inv_std: Any, weight: Any, bias: Any, floor: Any, out: Any,
-    coming: Any, shift: float,
-) -> tuple[float, float]:  # fmt: skip
-    total, squares = 0.0, 0.0
-    for j in range(out.size):
-        z = v.distance(row[j], high, low) * inv_std * weight[j] + bias[j]
-        out[j] = v.at_least(z, floor)
-        d = np.float64(coming[j]) - shift
+def _chunk_of_row(row: Any, shift: Any) -> tuple[Any, Any]:
+    total, squares = row.dtype.type(0), row.dtype.type(0)
+    for j in range(row.size):
+        d = row[j] - shift
         total += d
         squares += d * d
     return total, squares
+
+
+@compiled()
+def _row_sums(row: Any, shift: Any) -> tuple[float, float]:
+    total, squares = 0.0, 0.0
+    for a in range(0, row.size, CHUNK):
+        found = _chunk_of_row(row[a : a + CHUNK], shift)
+        total += np.float64(found[0])
+        squares += np.float64(found[1])
+    return total, squares
+
+
+@compiled(SUMS)
+def _chunk_written(
+    row: Any, high: Any, inv_std: Any, less: Any, weight: Any, bias: Any, floor: Any, out: Any,
+    coming: Any, shift: Any,
+) -> tuple[Any, Any]:  # fmt: skip
+    total, squares = row.dtype.type(0), row.dtype.type(0)
+    for j in range(out.size):
+        z = v.line(row[j], high, inv_std, less) * weight[j] + bias[j]
+        out[j] = v.at_least(z, floor)
+        d = coming[j] - shift
+        total += d
+        squares += d * d
+    return total, squares
+
+
+@compiled()
+def _write_and_sum(
+    row: Any, high: Any, inv_std: Any, less: Any, weight: Any, bias: Any, floor: Any, out: Any,
+    coming: Any, shift: Any,
+) -> tuple[float, float]:  # fmt: skip
+    """Write a row and return the sums of the next one, as :func:`_row_sums` does."""
+    total, squares = 0.0, 0.0
+    for a in range(0, row.size, CHUNK):
+        b = min(a + CHUNK, row.size)
+        found = _chunk_written(
+            row[a:b], high, inv_std, less, weight[a:b], bias[a:b], floor, out[a:b], coming[a:b],
+            shift,
+        )  # fmt: skip
+        total += np.float64(found[0])
+        squares += np.float64(found[1])
+    return total, squares
+
+
+@compiled()
+def _moments(row: Any, shift: Any, sums: tuple[float, float]) -> tuple[float, float]:
+    """Return mean and variance from a row's sums; where float32 has no such squares, anew."""
+    origin, total, squares = np.float64(shift), sums[0], sums[1]
+    if not FINE[0] * row.size < squares < FINE[1]:
+        origin = np.float64(row[0])
+        total, squares = v.shifted_sums(row, origin)
+    mean, var = v.from_sums(total, squares, origin, row.size)
+    return mean, var
 
 
 @compiled(SUMS)
@@ -70,28 +130,33 @@ def forward(
     outs = np.empty((1, width), x.dtype) if streaming else y
     if adds:
         v.add(x[start], residual[start], total[start])
-    shift, first, second = _sums(total[start], centered)  # without a residual total is x
+    first = total[start]  # without a residual total is x
+    shift, squares, sums = first[0], 0.0, (0.0, 0.0)
+    if centered:
+        shift = _near_mean(first)
+        sums = _row_sums(first, shift)
+    else:
+        squares = v.square_sum(first)
     for i in range(start, stop):
-        mu, var = v.from_sums(first, second, shift, width) if centered else (0.0, second / width)
+        row, out, p = total[i], outs[0 if streaming else i], i % period if period > 1 else 0
+        mu, var = _moments(row, shift, sums) if centered else (0.0, squares / width)
         root = v.inverse_root(var, eps)
         mean[i], inv_std[i] = mu, root
         high, scale = x.dtype.type(mu), x.dtype.type(root)
-        low = x.dtype.type(mu - np.float64(high))
-        p = i % period if period > 1 else 0
-        row, out = total[i], outs[0 if streaming else i]
+        less = x.dtype.type(-(mu - np.float64(high)) * root)
         if i + 1 < stop:
             if adds:
                 v.add(x[i + 1], residual[i + 1], total[i + 1])
             coming = total[i + 1]
             if centered:
-                shift = np.float64(coming[0])
-                first, second = _write_and_sum(
-                    row, high, low, scale, weight[p], bias[p], floor, out, coming, shift
+                shift = _near_mean(coming)
+                sums = _write_and_sum(
+                    row, high, scale, less, weight[p], bias[p], floor, out, coming, shift
                 )
             else:
-                second = _write_and_square(row, scale, weight[p], floor, out, coming)
+                squares = _write_and_square(row, scale, weight[p], floor, out, coming)
         else:
-            v.affine(row, high, low, scale, weight[p], bias[p], floor, out)
+            v.affine(row, high, scale, less, weight[p], bias[p], floor, out)
         v.activate(out, kind)
         if streaming:
             stream(out, y[i], x[min(i + 1, stop - 1)])
@@ -99,11 +164,11 @@ def forward(
 
 @compiled(SUMS)
 def _chunk_sums(
-    dz: Any, x: Any, high: Any, low: Any, inv_std: Any, weight: Any, dweight: Any, dbias: Any
+    dz: Any, x: Any, high: Any, inv_std: Any, less: Any, weight: Any, dweight: Any, dbias: Any
 ) -> tuple[Any, Any]:
     total, product = x.dtype.type(0), x.dtype.type(0)
     for j in range(x.size):
-        x_hat = v.distance(x[j], high, low) * inv_std
+        x_hat = v.line(x[j], high, inv_std, less)
         dx_hat = dz[j] * weight[j]
         dweight[j] += dz[j] * x_hat
         dbias[j] += dz[j]
@@ -124,7 +189,7 @@ def _chunk_product(dz: Any, x: Any, inv_std: Any, weight: Any, dweight: Any) -> 
 
 @compiled()
 def _gradient_sums(
-    dz: Any, x: Any, high: Any, low: Any, inv_std: Any, weight: Any, dweight: Any, dbias: Any,
+    dz: Any, x: Any, high: Any, inv_std: Any, less: Any, weight: Any, dweight: Any, dbias: Any,
     centered: bool,
 ) -> tuple[float, float]:  # fmt: skip
     """Add to the gradients of the parameters; return the sums of dx_hat and dx_hat * x_hat.
@@ -137,7 +202,7 @@ def _gradient_sums(
         b = min(a + CHUNK, x.size)
         if centered:
             sums = _chunk_sums(
-                dz[a:b], x[a:b], high, low, inv_std, weight[a:b], dweight[a:b], dbias[a:b]
+                dz[a:b], x[a:b], high, inv_std, less, weight[a:b], dweight[a:b], dbias[a:b]
             )
             total += np.float64(sums[0])
             product += np.float64(sums[1])
@@ -149,21 +214,20 @@ def _gradient_sums(
 
 @compiled(EACH)
 def _dx(
-    dz: Any, x: Any, high: Any, low: Any, inv_std: Any, weight: Any, slope: Any, offset: Any,
+    dz: Any, x: Any, high: Any, inv_std: Any, weight: Any, slope: Any, offset: Any,
     out: Any,
 ) -> None:  # fmt: skip
     for j in range(out.size):
-        out[j] = inv_std * dz[j] * weight[j] + (slope * v.distance(x[j], high, low) + offset)
+        out[j] = inv_std * dz[j] * weight[j] + v.line(x[j], high, slope, offset)
 
 
 @compiled(EACH)
 def _dx_of_both(
-    dz: Any, x: Any, high: Any, low: Any, inv_std: Any, weight: Any, slope: Any, offset: Any,
-    more: Any, out: Any,
+    dz: Any, x: Any, high: Any, inv_std: Any, weight: Any, slope: Any, offset: Any, more: Any,
+    out: Any,
 ) -> None:  # fmt: skip
     for j in range(out.size):
-        inner = slope * v.distance(x[j], high, low) + offset
-        out[j] = inv_std * dz[j] * weight[j] + inner + more[j]
+        out[j] = inv_std * dz[j] * weight[j] + v.line(x[j], high, slope, offset) + more[j]
 
 
 @compiled()
@@ -181,33 +245,26 @@ def backward(
         p = i % period if period > 1 else 0
         high, scale = x.dtype.type(mean[i]), x.dtype.type(inv_std[i])
         low = x.dtype.type(mean[i] - np.float64(high))
+        less = -low * scale
         if kind != v.NONE:  # what went into the activation is cheaper computed than kept
-            v.affine(x[i], high, low, scale, weight[p], bias[p], lowest, before[0])
+            v.affine(x[i], high, scale, less, weight[p], bias[p], lowest, before[0])
             v.chain(dy[i], before[0], kind)
         dz, out, w = dzs[i if kind == v.NONE else 0], outs[0 if streaming else i], weight[p]
         total, product = _gradient_sums(
-            dz, x[i], high, low, scale, w, some_dweight[p], some_dbias[p], centered
+            dz, x[i], high, scale, less, w, some_dweight[p], some_dbias[p], centered
         )
         slope = x.dtype.type(-inv_std[i] * inv_std[i] * product / width)
-        offset = x.dtype.type(-inv_std[i] * total / width)
+        offset = x.dtype.type(-inv_std[i] * total / width) - low * slope
         coming = min(i + 1, stop - 1)
         if streaming:
             fetch(dy[coming])
         if adds:
-            _dx_of_both(dz, x[i], high, low, scale, w, slope, offset, dtotal[i], out)
+            _dx_of_both(dz, x[i], high, scale, w, slope, offset, dtotal[i], out)
         else:
-            _dx(dz, x[i], high, low, scale, w, slope, offset, out)
+            _dx(dz, x[i], high, scale, w, slope, offset, out)
         if streaming:
             stream(out, dx[i], x[coming])
         if (i - start) % FLUSH == FLUSH - 1 or i == stop - 1:
-            _flush(some_dweight, dweight)
-            _flush(some_dbias, dbias)
-
-
-@compiled()
-def _flush(some: Any, all_of_them: Any) -> None:
-    """Move sums of a few rows into the float64 sums of all."""
-    for p in range(some.shape[0]):
-        for j in range(some.shape[1]):
-            all_of_them[p, j] += some[p, j]
-            some[p, j] = 0
+            for k in range(period):
+                v.flush(some_dweight[k], dweight[k])
+                v.flush(some_dbias[k], dbias[k])

@@ -1,7 +1,7 @@
 """What is done with one row of numbers: sums, the normalization, its gradient.
 
 Each function is one loop over contiguous arrays that the compiler turns into vector instructions.
-Sums may be reordered (``SUMS``), which vectors need; :func:`distance` may not.
+Sums may be reordered (``SUMS``), which vectors need; :func:`line` may not.
 """
 
 from __future__ import annotations
@@ -61,13 +61,15 @@ def add(a: Any, b: Any, out: Any) -> None:
         out[j] = a[j] + b[j]
 
 
-@compiled()
-def distance(x: Any, high: Any, low: Any) -> Any:
-    """Return x - mean, where the mean is the sum of two numbers of x's dtype.
+@compiled(EACH)
+def line(x: Any, high: Any, slope: Any, offset: Any) -> Any:
+    """Return ``(x - high) * slope + offset``: how every norm is applied, and its gradient.
 
-    A function of its own, so that a sum which may be reordered does not reorder this.
+    A mean in float64 is ``high``, a number of x's dtype, and a small rest ``low``, which the caller
+    puts into the offset: ``(x - mean) * slope = (x - high) * slope - low * slope``. A function of
+    its own, so that a sum which may be reordered does not reorder this.
     """
-    return (x - high) - low
+    return (x - high) * slope + offset
 
 
 @compiled()
@@ -84,28 +86,25 @@ def at_least(z: Any, floor: Any) -> Any:
 
 @compiled(EACH)
 def affine(
-    x: Any, high: Any, low: Any, inv_std: Any, weight: Any, bias: Any, floor: Any, out: Any
+    x: Any, high: Any, inv_std: Any, less: Any, weight: Any, bias: Any, floor: Any, out: Any
 ) -> None:
-    """Write ``(x - mean) * inv_std * weight + bias`` with one weight per value.
-
-    The mean comes in two numbers of x's dtype, see :func:`distance`.
-    """
+    """Write ``x_hat * weight + bias`` with one weight per value; see :func:`line` for x_hat."""
     for j in range(out.size):
-        out[j] = at_least(distance(x[j], high, low) * inv_std * weight[j] + bias[j], floor)
+        out[j] = at_least(line(x[j], high, inv_std, less) * weight[j] + bias[j], floor)
 
 
 @compiled(EACH)
-def affine_one(x: Any, high: Any, low: Any, scale: Any, shift: Any, floor: Any, out: Any) -> None:
-    """Write ``(x - mean) * scale + shift`` with one scale for all values."""
+def affine_one(x: Any, high: Any, scale: Any, shift: Any, floor: Any, out: Any) -> None:
+    """Write ``(x - high) * scale + shift`` with one scale for all values."""
     for j in range(out.size):
-        out[j] = at_least(distance(x[j], high, low) * scale + shift, floor)
+        out[j] = at_least(line(x[j], high, scale, shift), floor)
 
 
 @compiled(EACH)
-def affine_each(x: Any, high: Any, low: Any, scale: Any, shift: Any, floor: Any, out: Any) -> None:
-    """Write ``(x - mean) * scale + shift`` with one mean, scale and shift per value."""
+def affine_each(x: Any, high: Any, scale: Any, shift: Any, floor: Any, out: Any) -> None:
+    """Write ``(x - high) * scale + shift`` with one mean, scale and shift per value."""
     for j in range(out.size):
-        out[j] = at_least(distance(x[j], high[j], low[j]) * scale[j] + shift[j], floor)
+        out[j] = at_least(line(x[j], high[j], scale[j], shift[j]), floor)
 
 
 @compiled()
@@ -139,12 +138,12 @@ def chain(dy: Any, z: Any, kind: int) -> None:
 
 
 @compiled(EACH)
-def relu_chain_one(dy: Any, x: Any, high: Any, low: Any, scale: Any, shift: Any, out: Any) -> None:
+def relu_chain_one(dy: Any, x: Any, high: Any, scale: Any, shift: Any, out: Any) -> None:
     """Write the gradient before a ReLU of :func:`affine_one`: both steps in one loop."""
     zero = out.dtype.type(0)
     for j in range(out.size):
         slope = dy[j]
-        out[j] = slope if distance(x[j], high, low) * scale + shift > zero else zero
+        out[j] = slope if line(x[j], high, scale, shift) > zero else zero
 
 
 @compiled(SUMS)
@@ -153,12 +152,20 @@ def gradient_sums(dz: Any, x: Any, high: Any, low: Any, inv_std: Any) -> tuple[f
     total, product = 0.0, 0.0
     for j in range(x.size):
         total += np.float64(dz[j])
-        product += np.float64(dz[j]) * np.float64(distance(x[j], high, low))
-    return total, product * np.float64(inv_std)
+        product += np.float64(dz[j]) * np.float64(x[j] - high)
+    return total, (product - np.float64(low) * total) * np.float64(inv_std)
 
 
 @compiled(EACH)
-def gradient_one(dz: Any, x: Any, high: Any, low: Any, a: Any, b: Any, c: Any, out: Any) -> None:
-    """Write ``a * dz + b * (x - mean) + c``: dx with one weight for all values."""
+def gradient_one(dz: Any, x: Any, high: Any, a: Any, b: Any, c: Any, out: Any) -> None:
+    """Write ``a * dz + b * (x - high) + c``: dx with one weight for all values."""
     for j in range(out.size):
-        out[j] = a * dz[j] + (b * distance(x[j], high, low) + c)
+        out[j] = a * dz[j] + line(x[j], high, b, c)
+
+
+@compiled()
+def flush(some: Any, whole: Any) -> None:
+    """Move sums of a few rows into the float64 sums of all."""
+    for j in range(some.size):
+        whole[j] += np.float64(some[j])
+        some[j] = 0
