@@ -5,7 +5,7 @@
 prints a JSON list. All contenders take turns, so what else the machine does meets all of them. The
 roof is a copy of one array of the same size into one that is there, the better of two ways, in the
 same turns; beside it, a copy into new memory. What a call costs before it moves anything shows on
-an input of a few values.
+an input of a few values, beside a function with gradients in Python that does nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 import torch._functorch.config as functorch_config
 
 from normcourse.kernels.cases import CASES, Case
-from normcourse.kernels.contenders import Textbook, draw, eager, fused
+from normcourse.kernels.contenders import Textbook, draw, eager, fused, nothing
 from normcourse.kernels.threads import each, parts
 
 Work = Callable[[], object]
@@ -38,8 +38,9 @@ def measure(case: Case, *, rounds: int, compiles: bool) -> dict[str, Any]:
     }
     found = _seconds({**copies, **_works(case, draw(case), compiles)}, rounds)
     tiny = replace(case, shape=(1, 8) if len(case.shape) == 2 else (1, case.groups, 4, 4))
-    calls = _seconds(_works(tiny, draw(tiny), False), rounds)
-    return {"case": case.name, "seconds": found, "calls": calls}
+    calls = _works(tiny, draw(tiny), False)
+    calls["nothing"] = _torch(nothing, draw(tiny))
+    return {"case": case.name, "seconds": found, "calls": _seconds(calls, rounds)}
 
 
 def _seconds(

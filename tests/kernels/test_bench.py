@@ -60,7 +60,7 @@ def test_a_run_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert [part["memory"] for part in record["parts"]] == ["fresh", "reused"]
     for row in [row for part in record["parts"] for row in part["rows"]]:
         assert set(row["seconds"]) == {"copy", "new copy", "NumPy", "torch", "fused"}
-        assert set(row["calls"]) == {"NumPy", "torch", "fused"}
+        assert set(row["calls"]) == {"NumPy", "torch", "fused", "nothing"}
         assert set(row["calls"]["fused"]) == {"forward", "backward"}
     assert {"processor", "cores", "torch", "numba", "date"} <= set(record["machine"])
     shown = capsys.readouterr().out

@@ -37,7 +37,10 @@ def row(case: str) -> dict[str, Any]:
     }
     copied = {"torch": {"best": SECONDS["copy"], "median": SECONDS["copy"]}}
     new = {"torch": {"best": 8.0, "median": 8.0}}
-    calls = {name: {w: {"best": 1e-5} for w in ("forward", "backward")} for name in times}
+    calls = {
+        name: {what: {"best": 1e-5} for what in ("forward", "backward")}
+        for name in (*times, "nothing")
+    }
     return {"case": case, "seconds": {"copy": copied, "new copy": new, **times}, "calls": calls}
 
 
