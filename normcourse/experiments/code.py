@@ -14,6 +14,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 _PROJECT = "normcourse"
+_APART = f"{_PROJECT}.kernels"
 _NOT_SHAPE = {"ctx", "kind", "type_comment"}
 
 
@@ -22,7 +23,8 @@ def code_hash(function: Any) -> str:
 
     Comments, docstrings and layout do not count; the constants, functions and classes of
     ``normcourse`` that the function names do, and theirs in turn. Every version of Python gives the
-    same digits, since nothing counts that Python itself puts into code.
+    same digits, since nothing counts that Python itself puts into code. The fused kernels stand
+    apart: modules take them where ``backend="fused"`` is said, which no experiment does.
 
     Example:
         >>> from normcourse.experiments import digit_net
@@ -72,6 +74,8 @@ def _follow_class(thing: type, tree: ast.AST | None, name: str, seen: dict[str, 
 
 def _is_ours(thing: Any) -> bool:
     module = getattr(thing, "__module__", None) or ""
+    if module == _APART or module.startswith(f"{_APART}."):
+        return False
     return module == _PROJECT or module.startswith(f"{_PROJECT}.")
 
 

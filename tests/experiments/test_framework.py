@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from normcourse import experiments, kernels
 from normcourse.experiments import Experiment, Result, Row, Verdict, load, names, spread
 from normcourse.experiments.code import code_hash
 from normcourse.experiments.result import Environment
@@ -279,6 +281,25 @@ class TestCodeHash:
     )
     def test_does_not_change_with(self, hashed: Hashed, old: str, new: str) -> None:
         assert hashed(old, new) == hashed()
+
+    def test_the_fused_kernels_stand_apart(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An experiment's numbers come from torch, so a faster kernel leaves its record fresh."""
+        base = code_hash(load("depth").run)
+
+        def batch_norm(x: torch.Tensor, *rest: object, **options: object) -> torch.Tensor:
+            return x
+
+        batch_norm.__qualname__ = kernels.batch_norm.__qualname__
+        batch_norm.__module__ = kernels.batch_norm.__module__
+        monkeypatch.setattr(kernels, "batch_norm", batch_norm)
+        assert code_hash(load("depth").run) == base
+
+    def test_no_experiment_takes_the_fused_kernels(self) -> None:
+        folder = Path(experiments.__file__).parent
+        paths = [path for path in folder.rglob("*.py") if path.name != "code.py"]  # which says so
+        words = {word for path in paths for word in re.findall(r"\w+", path.read_text())}
+        assert {"BatchNorm", "train"} <= words
+        assert not {"fused", "backend", "kernels"} & words
 
     def test_is_the_same_in_another_process(self, tmp_path: Path) -> None:
         code = "from normcourse.experiments import code, depth; print(code.code_hash(depth.run))"
