@@ -12,9 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from normcourse.kernels import plain
 from normcourse.kernels.engines import engine_for
+
+_FULL = (torch.float32, torch.float64)
 
 
 def engine_and_dtype(x: Tensor) -> tuple[ModuleType, torch.dtype]:
@@ -26,8 +29,15 @@ def engine_and_dtype(x: Tensor) -> tuple[ModuleType, torch.dtype]:
         ('normcourse.kernels.plain', torch.float32)
     """
     engine = (engine_for(x) if x.numel() else None) or plain
-    takes_half = getattr(engine, "TAKES_HALF", False)
-    return engine, x.dtype if takes_half else torch.promote_types(x.dtype, torch.float32)
+    as_it_is = x.dtype in _FULL or getattr(engine, "TAKES_HALF", False)
+    return engine, x.dtype if as_it_is else torch.promote_types(x.dtype, torch.float32)
+
+
+def _differentiated(*tensors: Tensor | None) -> bool:
+    """Return whether somebody may ask for a derivative; else nothing need be kept for it."""
+    if forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
+        return True
+    return torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in tensors)
 
 
 def run_rows(
@@ -41,10 +51,15 @@ def run_rows(
     activation: str | None,
 ) -> tuple[Tensor, Tensor]:
     """Return y and what was normalized, for x (R, M) and parameters (P, M)."""
-    x = x.contiguous()
+    x, weight, bias = x.contiguous(), weight.contiguous(), bias.contiguous()
     stream = None if residual is None else residual.contiguous()
+    if not _differentiated(x, stream, weight, bias):
+        y, total, _, _ = engine.rows_forward(
+            x, stream, weight, bias, eps=eps, centered=centered, activation=activation
+        )
+        return y, total
     found: Any = _Rows.apply(  # type: ignore[no-untyped-call]
-        x, stream, weight.contiguous(), bias.contiguous(), engine, eps, centered, activation
+        x, stream, weight, bias, engine, eps, centered, activation
     )
     return found if residual is not None else (found, x)
 
@@ -60,16 +75,15 @@ def run_pooled(
     activation: str | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return y, mean and variance, for x (N, C, S) and parameters (C,)."""
-    found: tuple[Tensor, Tensor, Tensor] = _Pooled.apply(  # type: ignore[no-untyped-call]
-        x.contiguous(),
-        weight.contiguous(),
-        bias.contiguous(),
-        *(given or (None, None)),
-        engine,
-        num_groups,
-        eps,
-        activation,
-    )
+    x, weight, bias = x.contiguous(), weight.contiguous(), bias.contiguous()
+    found: tuple[Tensor, Tensor, Tensor]
+    if _differentiated(x, weight, bias):
+        found = _Pooled.apply(  # type: ignore[no-untyped-call]
+            x, weight, bias, *(given or (None, None)), engine, num_groups, eps, activation
+        )
+    else:
+        options: dict[str, Any] = {"num_groups": num_groups, "activation": activation}
+        found = engine.pooled_forward(x, weight, bias, given, eps=eps, **options)
     return found
 
 

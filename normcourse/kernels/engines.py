@@ -1,9 +1,4 @@
-"""Which engine computes a call: Numba, Triton or plain torch; and why not the one asked for.
-
-Every module reaches :func:`why_not` and :func:`engine_for`, and with it most recorded runs, which
-are stale as soon as the source that they reach changes. So tensors on CUDA, which no recorded run
-has, are handled around the two, not in them.
-"""
+"""Which engine computes a call: Numba, Triton or plain torch; and why not the one asked for."""
 
 from __future__ import annotations
 
@@ -11,7 +6,6 @@ import functools
 import importlib
 import importlib.util
 import warnings
-from collections.abc import Callable
 from types import ModuleType
 
 import torch
@@ -29,10 +23,12 @@ def why_not(device: torch.device | str) -> str | None:
         >>> why_not("meta")
         'no fused kernels for tensors on meta: computed in plain torch operations'
     """
-    kind = torch.device(device).type
-    if kind == "cpu":
+    where = torch.device(device)
+    if where.type == "cpu":
         return _cpu_reason()
-    return f"no fused kernels for tensors on {kind}: computed in plain torch operations"
+    if where.type == "cuda":
+        return _cuda_reason(where)
+    return f"no fused kernels for tensors on {where.type}: {_PLAIN}"
 
 
 def check_backend(backend: str) -> str:
@@ -51,19 +47,24 @@ def check_backend(backend: str) -> str:
 
 def engine_for(x: Tensor) -> ModuleType | None:
     """Return the engine whose kernels take x, or None; say why not, once for each reason."""
-    reason = why_not(x.device)
-    if reason is not None:
-        _say(reason)
-        return None
-    return importlib.import_module("normcourse.kernels.cpu.engine")
+    if x.is_cpu and _cpu_reason() is None:
+        return _engine("cpu")
+    if x.is_cuda and _cuda_reason(x.device) is None:
+        return _engine("gpu")
+    _say(why_not(x.device) or _PLAIN)
+    return None
+
+
+@functools.cache
+def _engine(kind: str) -> ModuleType:
+    return importlib.import_module(f"normcourse.kernels.{kind}.engine")
 
 
 @functools.cache
 def _cpu_reason() -> str | None:
     if not _has("numba"):
         return (
-            'the fused kernels for the CPU need Numba (pip install "normcourse[fast]"): '
-            "computed in plain torch operations"
+            f'the fused kernels for the CPU need Numba (pip install "normcourse[fast]"): {_PLAIN}'
         )
     return None
 
@@ -93,37 +94,3 @@ def _cuda_reason(device: torch.device) -> str | None:
             f"this device has {found[0]}.{found[1]}: {_PLAIN}"
         )
     return None
-
-
-def _or_cuda_reason(
-    other: Callable[[torch.device | str], str | None],
-) -> Callable[[torch.device | str], str | None]:
-    @functools.wraps(other)
-    def why_not(device: torch.device | str) -> str | None:
-        where = torch.device(device)
-        return _cuda_reason(where) if where.type == "cuda" else other(device)
-
-    return why_not
-
-
-@functools.cache
-def _cpu_engine() -> ModuleType:
-    return importlib.import_module("normcourse.kernels.cpu.engine")
-
-
-def _or_cuda_engine(
-    other: Callable[[Tensor], ModuleType | None],
-) -> Callable[[Tensor], ModuleType | None]:
-    @functools.wraps(other)
-    def engine_for(x: Tensor) -> ModuleType | None:
-        if x.is_cuda and _cuda_reason(x.device) is None:
-            return importlib.import_module("normcourse.kernels.gpu.engine")
-        if x.is_cpu and _cpu_reason() is None:  # the short way to the same answer
-            return _cpu_engine()
-        return other(x)
-
-    return engine_for
-
-
-why_not = _or_cuda_reason(why_not)  # type: ignore[assignment]  # the argument keeps its name
-engine_for = _or_cuda_engine(engine_for)  # type: ignore[assignment]

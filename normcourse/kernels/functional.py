@@ -227,16 +227,16 @@ def group_norm(
             f"num_groups: expected a divisor of {channels} channels, got {num_groups}."
         )
     engine, dtype = engine_and_dtype(x)
-    work, size = x.to(dtype).contiguous(), math.prod(x.shape[2:])
+    work, size = _like(x, dtype, x.shape).contiguous(), math.prod(x.shape[2:])
     w, b = _parameters(x, (channels,), weight, bias)
     if size < SMALL_SEGMENT:
-        rows = (len(x) * num_groups, channels // num_groups * size)
+        rows = (x.shape[0] * num_groups, channels // num_groups * size)
         w, b = (one.repeat_interleave(size).view(num_groups, rows[1]) for one in (w, b))
         y, _ = run_rows(engine, work.view(rows), None, w, b, eps, True, activation)
     else:
-        shape = (len(x), channels, size)
+        shape = (x.shape[0], channels, size)
         y, _, _ = run_pooled(engine, work.view(shape), w, b, None, num_groups, eps, activation)
-    y = y.view(x.shape).to(x.dtype)
+    y = _like(y, x.dtype, x.shape)
     last = x.ndim in _CHANNELS_LAST and x.is_contiguous(memory_format=_CHANNELS_LAST[x.ndim])
     return y.contiguous(memory_format=_CHANNELS_LAST[x.ndim]) if last else y
 
@@ -350,10 +350,12 @@ def _rows(
         )
     engine, dtype = engine_and_dtype(x)
     flat = (math.prod(x.shape[:leading]), math.prod(shape))
-    stream = None if residual is None else residual.to(dtype).reshape(flat)
-    w, b = (one.reshape(1, -1) for one in _parameters(x, shape, weight, bias))
-    y, total = run_rows(engine, x.to(dtype).reshape(flat), stream, w, b, eps, centered, activation)
-    return y.view(x.shape).to(x.dtype), total.view(x.shape).to(x.dtype)
+    rows = _like(x, dtype, flat)
+    stream = None if residual is None else _like(residual, dtype, flat)
+    w, b = _parameters(x, shape, weight, bias)
+    w, b = w.reshape(1, -1), b.reshape(1, -1)
+    y, total = run_rows(engine, rows, stream, w, b, eps, centered, activation)
+    return _like(y, x.dtype, x.shape), _like(total, x.dtype, x.shape)
 
 
 def _batch(
@@ -369,18 +371,25 @@ def _batch(
     channels = x.shape[1]
     engine, dtype = engine_and_dtype(x)
     last = channels > 1 and not x.is_contiguous() and x.movedim(1, -1).is_contiguous()
-    shape = (-1, channels, 1) if last else (len(x), channels, math.prod(x.shape[2:]))
+    size = math.prod(x.shape[2:])
+    shape = (x.shape[0] * size, channels, 1) if last else (x.shape[0], channels, size)
     laid_out = x.movedim(1, -1) if last else x
     if x.numel() == 0:
         shape = (0, channels, 1)
     w, b = _parameters(x, (channels,), weight, bias)
-    y, mean, var = run_pooled(
-        engine, laid_out.to(dtype).reshape(shape), w, b, given, 0, eps, activation
-    )
-    y = y.view(laid_out.shape).to(x.dtype)
+    work = _like(laid_out, dtype, shape)
+    y, mean, var = run_pooled(engine, work, w, b, given, 0, eps, activation)
+    y = _like(y, x.dtype, laid_out.shape)
     y = y.movedim(-1, 1) if last else y
     kept = torch.promote_types(x.dtype, torch.float32)
-    return y, mean.to(kept), var.to(kept)
+    return y, _like(mean, kept, mean.shape), _like(var, kept, var.shape)
+
+
+def _like(x: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
+    """Return x in a dtype and a shape; x itself, where it is so already, costs no call."""
+    if x.dtype != dtype:
+        x = x.to(dtype)
+    return x if x.shape == shape else x.reshape(shape)
 
 
 def _parameters(
@@ -390,4 +399,4 @@ def _parameters(
     dtype = torch.promote_types(x.dtype, torch.float32)
     weight = x.new_ones(shape, dtype=dtype) if weight is None else weight
     bias = x.new_zeros(shape, dtype=dtype) if bias is None else bias
-    return weight.to(dtype), bias.to(dtype)
+    return _like(weight, dtype, weight.shape), _like(bias, dtype, bias.shape)

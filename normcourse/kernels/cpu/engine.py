@@ -41,16 +41,22 @@ def rows_forward(
         y; the rows that were normalized; their mean (0 unless ``centered``) and inv_std, (R,) in
         float64.
     """
+    number, width = x.shape
     y = new_like(x) if out is None else out
-    total = x if residual is None else new_like(x)
-    mean, inv_std = _float64(len(x)), _float64(len(x))
-    arrays = _arrays(x, _or_none(residual, x), total, weight, bias, y, mean, inv_std)
+    mean, inv_std = np.empty(number), np.empty(number)
+    values, w, b, written = _arrays(x, weight, bias, y)
+    if residual is None:
+        total, stream, sums = x, _no_rows(x.dtype, width), values
+    else:
+        total = new_like(x)
+        stream, sums = _arrays(residual, total)
+    arrays = values, stream, sums, w, b, written, mean, inv_std
     options = eps, centered, CODES[activation], _streams(y)
     each(
         lambda part, start, stop: rows.forward(*arrays, *options, start, stop),
-        parts(len(x), x.numel()),
+        parts(number, number * width),
     )
-    return y, total, mean, inv_std
+    return y, total, torch.from_numpy(mean), torch.from_numpy(inv_std)
 
 
 def rows_backward(
@@ -70,10 +76,13 @@ def rows_backward(
 
     ``dtotal``, the gradient that reaches x + residual by other ways, is added to dx.
     """
+    number, width = x.shape
     dx = new_like(x) if out is None else out
-    ranges = parts(len(x), x.numel())
+    ranges = parts(number, number * width)
     sums = np.zeros((2, len(ranges), *weight.shape))
-    arrays = _arrays(dy, x, mean, inv_std, weight, bias, _or_none(dtotal, x), dx)
+    more = _no_rows(x.dtype, width) if dtotal is None else _arrays(dtotal)[0]
+    *arrays, written = _arrays(dy, x, mean, inv_std, weight, bias, dx)
+    arrays += more, written
     options = centered, CODES[activation], _streams(dx)
     each(
         lambda part, start, stop: rows.backward(
@@ -81,8 +90,8 @@ def rows_backward(
         ),
         ranges,
     )
-    dweight, dbias = torch.from_numpy(sums.sum(1)).to(x.dtype)
-    return dx, dweight, dbias
+    whole = torch.from_numpy(sums[:, 0] if len(ranges) == 1 else sums.sum(1)).to(x.dtype)
+    return dx, whole[0], whole[1]
 
 
 def pooled_forward(
@@ -114,29 +123,31 @@ def pooled_forward(
     """
     y = new_like(x) if out is None else out
     num, channels, size = x.shape
-    count = num if num_groups == 0 else channels // num_groups
-    means = x.numel() // (count * size)
-    mean, var = (_float64(means), _float64(means)) if given is None else _doubles(*given)
+    many = num * channels * size
     if num_groups == 0 and size == 1:
+        mean, var = _doubles(*given) if given else (_float64(channels), _float64(channels))
         _columns_forward(x[..., 0], weight, bias, y[..., 0], mean, var, given, eps, activation)
         return y, mean, var
+    values, w, b, written = _arrays(x, weight, bias, y)
+    count = num if num_groups == 0 else channels // num_groups
+    means = num * channels // count
+    moments = _arrays(*_doubles(*given)) if given else (np.empty(means), np.empty(means))
+    kind, mean, var = CODES[activation], *map(torch.from_numpy, moments)
     if num_groups == 0 and size < planes.SMALL:
-        flat = _arrays(x.view(num, -1), weight, bias, y.view(num, -1), mean, var)
+        flat = values.reshape(num, -1), w, b, written.reshape(num, -1), *moments
+        last = given is not None, eps, kind
         each(
-            lambda part, start, stop: planes.forward(
-                *flat, given is not None, eps, CODES[activation], start, stop
-            ),
-            parts(channels, x.numel()),
+            lambda part, start, stop: planes.forward(*flat, *last, start, stop),
+            parts(channels, many),
         )
         return y, mean, var
-    moments: tuple[Tensor, ...] = mean, var
     if given is not None:
         num_groups, count, moments = _each_alone(num, channels, *moments)
-    arrays = _arrays(x.view(-1, size), weight, bias, y.view(-1, size), *moments)
-    options = num_groups, count, given is not None, eps, CODES[activation], _streams(y)
+    arrays = values.reshape(-1, size), w, b, written.reshape(-1, size), *moments
+    options = num_groups, count, given is not None, eps, kind, _streams(y)
     each(
         lambda part, start, stop: groups.forward(*arrays, *options, start, stop),
-        parts(len(moments[0]), x.numel()),
+        parts(len(moments[0]), many),
     )
     return y, mean, var
 
@@ -162,39 +173,38 @@ def pooled_backward(
             dy[..., 0], x[..., 0], mean, inv_std, weight, bias, dx[..., 0], given, activation
         )
         return dx, dweight, dbias
+    many, kind = num * channels * size, CODES[activation]
+    dys, values, center, root, w, b, written = _arrays(dy, x, mean, inv_std, weight, bias, dx)
     if num_groups == 0 and size < planes.SMALL:
-        dweight, dbias = _float64(channels), _float64(channels)
-        found = dy.view(num, -1), x.view(num, -1), mean, inv_std, weight, bias, dx.view(num, -1)
-        pieces = _arrays(*found, dweight, dbias)
+        found = np.empty((2, channels))
+        flat = dys.reshape(num, -1), values.reshape(num, -1), center, root, w, b
+        pieces = *flat, written.reshape(num, -1), *found, given, kind
         each(
-            lambda part, start, stop: planes.backward(
-                *pieces, given, CODES[activation], start, stop
-            ),
-            parts(channels, x.numel()),
+            lambda part, start, stop: planes.backward(*pieces, start, stop),
+            parts(channels, many),
         )
-        return dx, dweight.to(x.dtype), dbias.to(x.dtype)
+        dweight, dbias = torch.from_numpy(found).to(x.dtype)
+        return dx, dweight, dbias
     count = num if num_groups == 0 else channels // num_groups
-    moments: tuple[Tensor, ...] = mean, inv_std
     if given:
-        num_groups, count, moments = _each_alone(num, channels, *moments)
+        num_groups, count, (center, root) = _each_alone(num, channels, center, root)
     sums = np.empty((num * channels, 2))
-    flat = (dy.view(-1, size), x.view(-1, size))
-    arrays = _arrays(*flat, *moments, weight, bias, dx.view(-1, size))
-    options = num_groups, count, given, CODES[activation], _streams(dx)
+    arrays = dys.reshape(-1, size), values.reshape(-1, size), center, root, w, b
+    options = written.reshape(-1, size), sums, num_groups, count, given, kind, _streams(dx)
     each(
-        lambda part, start, stop: groups.backward(*arrays, sums, *options, start, stop),
-        parts(len(moments[0]), x.numel()),
+        lambda part, start, stop: groups.backward(*arrays, *options, start, stop),
+        parts(len(center), many),
     )
     dbias, dweight = torch.from_numpy(sums.reshape(num, channels, 2).sum(0).T).to(x.dtype)
     return dx, dweight, dbias
 
 
-def _each_alone(num: int, channels: int, *moments: Tensor) -> tuple[int, int, tuple[Tensor, ...]]:
+def _each_alone(num: int, channels: int, *moments: Array) -> tuple[int, int, tuple[Array, ...]]:
     """Return groups, their segments and moments where statistics are given: one after the other.
 
     Segments need nothing of one another then, so they are taken in the order of memory.
     """
-    return channels, 1, tuple(one.repeat(num) for one in moments)
+    return channels, 1, tuple(np.tile(one, num) for one in moments)
 
 
 def _columns_forward(
@@ -270,14 +280,10 @@ def _arrays(*tensors: Tensor) -> tuple[Array, ...]:
     return tuple([(t.detach() if t.requires_grad else t).numpy() for t in tensors])
 
 
-def _or_none(tensor: Tensor | None, like: Tensor) -> Tensor:
-    """Return a tensor of no rows in place of None: the kernels are compiled once for both."""
-    return _none(like.dtype, like.shape[1]) if tensor is None else tensor
-
-
 @functools.lru_cache(maxsize=64)
-def _none(dtype: torch.dtype, width: int) -> Tensor:
-    return torch.empty(0, width, dtype=dtype)
+def _no_rows(dtype: torch.dtype, width: int) -> Array:
+    """Return an array of no rows, in place of None: the kernels are compiled once for both."""
+    return torch.empty(0, width, dtype=dtype).numpy()
 
 
 def _float64(size: int) -> Tensor:
