@@ -187,6 +187,19 @@ def test_sizes_whose_squares_float32_does_not_hold(size: float, width: int) -> N
     assert_close(kernels.layer_norm(x, (width,), eps=0.0), expected, torch.float32)
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e-18, 1e18, 1e30])
+@pytest.mark.parametrize("many", [0, 1, 3])
+def test_small_maps_of_any_size_with_outliers_in_front(size: float, many: int) -> None:
+    """Channels of 49 values, 40 examples: some of the first are a thousand times as large."""
+    x = size * draw(40, 3, 7, 7, seed=1, dtype=torch.float32)
+    x[:many] *= 1e3
+    channels = x.double().transpose(0, 1).flatten(1)  # torch's batch norm takes no eps of 0
+    y, mean, _ = kernels.batch_norm(x, eps=0.0)
+    expected = F.layer_norm(channels, (channels.shape[1],), eps=0.0)
+    assert_close(y.transpose(0, 1).flatten(1), expected, torch.float32)
+    torch.testing.assert_close(mean.double() / size, channels.mean(1) / size, rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
 @pytest.mark.parametrize("norm", TINY, ids=str)
 def test_first_and_second_gradients(norm: Norm, activation: str | None) -> None:

@@ -14,9 +14,7 @@ from normcourse.kernels.cpu import vectors as v
 from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
 from normcourse.kernels.cpu.memory import fetch, stream
 
-HEAD = 16  # a sixteenth of a row gives the shift of its sums
 CHUNK = 512  # values of a row that are summed in x's dtype
-FINE = (1e-30, 1e30)  # squares that float32 holds with all its digits, and their sum
 FLUSH = 32  # rows whose weight gradients are summed in x's dtype before float64 takes them
 
 
@@ -35,7 +33,7 @@ def _near_mean(row: Any) -> Any:
     As a shift it is near enough: (mean - shift)^2 <= 15 var, whatever the row, so that the
     difference which gives the variance loses four bits at most, and none where a row is alike.
     """
-    some = row[: -(-row.size // HEAD)]
+    some = row[: -(-row.size // v.HEAD)]
     return row.dtype.type(_sum(some) / some.size)
 
 
@@ -96,7 +94,7 @@ def _write_and_sum(
 def _moments(row: Any, shift: Any, sums: tuple[float, float]) -> tuple[float, float]:
     """Return mean and variance from a row's sums; where float32 has no such squares, anew."""
     origin, total, squares = np.float64(shift), sums[0], sums[1]
-    if not FINE[0] * row.size < squares < FINE[1]:
+    if not v.fine(squares, row.size):
         origin = np.float64(row[0])
         total, squares = v.shifted_sums(row, origin)
     mean, var = v.from_sums(total, squares, origin, row.size)

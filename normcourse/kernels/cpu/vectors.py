@@ -14,6 +14,8 @@ import numpy as np
 from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
 
 NONE, RELU, SILU, GELU = 0, 1, 2, 3
+HEAD = 16  # a sixteenth of the values gives the shift of their sums
+FINE = (1e-30, 1e30)  # a square that float32 holds with all its digits, and a sum of squares
 
 
 @compiled(SUMS)
@@ -46,6 +48,12 @@ def from_sums(total: float, squares: float, shift: float, count: int) -> tuple[f
     """Return mean and biased variance from shifted sums."""
     offset = total / count
     return shift + offset, max(squares / count - offset * offset, 0.0)
+
+
+@compiled()
+def fine(squares: float, count: int) -> bool:
+    """Return whether float32 was enough for a sum of ``count`` squares."""
+    return FINE[0] * count < squares < FINE[1]
 
 
 @compiled()
