@@ -188,6 +188,28 @@ def test_sizes_whose_squares_float32_does_not_hold(size: float, width: int) -> N
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-18, 1e18, 1e30])
+def test_mean_squares_of_any_size(size: float) -> None:
+    x = size * draw(5, 700, seed=1, dtype=torch.float32)
+    expected = F.rms_norm(x.double(), (700,), eps=0.0)
+    assert_close(kernels.rms_norm(x, (700,), eps=0.0), expected, torch.float32)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-18, 1e18, 1e30])
+@pytest.mark.parametrize("many", [0, 1, 20, 33])
+def test_large_maps_of_any_size_with_outliers_in_front(size: float, many: int) -> None:
+    """Segments of 529 values: some of the first of each are a thousand times as large."""
+    x = size * draw(3, 4, 23, 23, seed=1, dtype=torch.float32)
+    x.view(12, 529)[:, :many] *= 1e3
+    grouped = x.double().view(3, 2, -1)
+    expected = F.layer_norm(grouped, grouped.shape[2:], eps=0.0).view_as(x)
+    assert_close(kernels.group_norm(x, 2, eps=0.0), expected, torch.float32)
+    channels = x.double().transpose(0, 1).flatten(1)
+    expected = F.layer_norm(channels, channels.shape[1:], eps=0.0)
+    y = kernels.batch_norm(x, eps=0.0)[0].transpose(0, 1).flatten(1)
+    assert_close(y, expected, torch.float32)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-18, 1e18, 1e30])
 @pytest.mark.parametrize("many", [0, 1, 3])
 def test_small_maps_of_any_size_with_outliers_in_front(size: float, many: int) -> None:
     """Channels of 49 values, 40 examples: some of the first are a thousand times as large."""

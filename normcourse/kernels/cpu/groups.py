@@ -27,22 +27,57 @@ def _place(group: int, k: int, groups: int, channels: int) -> tuple[int, int]:
 
 
 @compiled(SUMS)
-def _write_and_sum(
-    segment: Any, high: Any, scale: Any, offset: Any, floor: Any, out: Any, coming: Any,
-    shift: float,
-) -> tuple[float, float]:  # fmt: skip
-    total, squares = 0.0, 0.0
+def _chunk_written(
+    segment: Any, high: Any, scale: Any, offset: Any, floor: Any, out: Any, coming: Any, shift: Any
+) -> tuple[Any, Any]:
+    total, squares = segment.dtype.type(0), segment.dtype.type(0)
     for j in range(out.size):
         out[j] = v.at_least(v.line(segment[j], high, scale, offset), floor)
-        d = np.float64(coming[j]) - shift
+        d = coming[j] - shift
         total += d
         squares += d * d
     return total, squares
 
 
 @compiled()
-def _sums(x: Any, shift: float, group: int, count: int, groups: int, channels: int) -> Any:
+def _write_and_sum(
+    segment: Any, high: Any, scale: Any, offset: Any, floor: Any, out: Any, coming: Any, shift: Any
+) -> tuple[float, float]:
+    """Write a segment and return the sums of another, as :func:`.vectors.near_sums` does."""
+    total, squares = 0.0, 0.0
+    for a in range(0, segment.size, v.CHUNK):
+        b = min(a + v.CHUNK, segment.size)
+        found = _chunk_written(
+            segment[a:b], high, scale, offset, floor, out[a:b], coming[a:b], shift
+        )
+        total += np.float64(found[0])
+        squares += np.float64(found[1])
+    return total, squares
+
+
+@compiled()
+def _near_mean(x: Any, group: int, count: int, groups: int, channels: int) -> Any:
+    """Return the mean of the first sixteenth of every segment of a group, as shift of its sums."""
+    some, total = -(-x.shape[1] // v.HEAD), 0.0
+    for k in range(count):
+        total += np.float64(v.sum_of(x[_place(group, k, groups, channels)[0], :some]))
+    return x.dtype.type(total / (count * some))
+
+
+@compiled()
+def _sums(x: Any, shift: Any, group: int, count: int, groups: int, channels: int) -> Any:
     """Return the sums of ``x - shift`` and of its square over the segments of a group."""
+    total, squares = 0.0, 0.0
+    for k in range(count):
+        found = v.near_sums(x[_place(group, k, groups, channels)[0]], shift)
+        total += found[0]
+        squares += found[1]
+    return total, squares
+
+
+@compiled()
+def _sums_anew(x: Any, shift: float, group: int, count: int, groups: int, channels: int) -> Any:
+    """Return the same sums in float64 alone, for numbers whose squares float32 does not hold."""
     total, squares = 0.0, 0.0
     for k in range(count):
         found = v.shifted_sums(x[_place(group, k, groups, channels)[0]], shift)
@@ -64,13 +99,17 @@ def forward(
     channels, size = weight.size, x.shape[1]
     floor = x.dtype.type(v.floor_of(kind))
     outs = np.empty((1, size), x.dtype) if streaming else y
-    shift, total, squares = 0.0, 0.0, 0.0
+    shift, total, squares = x.dtype.type(0), 0.0, 0.0
     if not given:
-        shift = np.float64(x[_place(start, 0, groups, channels)[0], 0])
+        shift = _near_mean(x, start, count, groups, channels)
         total, squares = _sums(x, shift, start, count, groups, channels)
     for group in range(start, stop):
         if not given:
-            found = v.from_sums(total, squares, shift, count * size)
+            origin = np.float64(shift)
+            if not v.fine(squares, count * size):
+                origin = np.float64(x[_place(group, 0, groups, channels)[0], 0])
+                total, squares = _sums_anew(x, origin, group, count, groups, channels)
+            found = v.from_sums(total, squares, origin, count * size)
             mean[group], var[group] = found
         inv_std = v.inverse_root(var[group], eps)
         high = x.dtype.type(mean[group])
@@ -78,7 +117,7 @@ def forward(
         ahead = not given and group + 1 < stop
         total, squares = 0.0, 0.0
         if ahead:
-            shift = np.float64(x[_place(group + 1, 0, groups, channels)[0], 0])
+            shift = _near_mean(x, group + 1, count, groups, channels)
         for k in range(count):
             segment, channel = _place(group, k, groups, channels)
             scale = x.dtype.type(inv_std * np.float64(weight[channel]))
@@ -125,6 +164,8 @@ def backward(
         root = inv_std[group]
         high = x.dtype.type(mean[group])
         low = x.dtype.type(mean[group] - np.float64(high))
+        inv_root = x.dtype.type(root)
+        less = -low * inv_root
         total, product = 0.0, 0.0
         for k in range(count):
             segment, channel = _place(group, k, groups, channels)
@@ -132,7 +173,7 @@ def backward(
             scale = x.dtype.type(root * gamma)
             moved = bias[channel] - low * scale
             dz = _before(dy[segment], x[segment], high, scale, moved, kind, before)
-            found = v.gradient_sums(dz, x[segment], high, low, root)
+            found = v.gradient_sums(dz, x[segment], high, inv_root, less)
             sums[segment, 0], sums[segment, 1] = found
             total += gamma * found[0]
             product += gamma * found[1]

@@ -14,47 +14,14 @@ from normcourse.kernels.cpu import vectors as v
 from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
 from normcourse.kernels.cpu.memory import fetch, stream
 
-CHUNK = 512  # values of a row that are summed in x's dtype
 FLUSH = 32  # rows whose weight gradients are summed in x's dtype before float64 takes them
-
-
-@compiled(SUMS)
-def _sum(values: Any) -> Any:
-    total = values.dtype.type(0)
-    for j in range(values.size):
-        total += values[j]
-    return total
 
 
 @compiled()
 def _near_mean(row: Any) -> Any:
-    """Return the mean of the first sixteenth of a row, in its dtype.
-
-    As a shift it is near enough: (mean - shift)^2 <= 15 var, whatever the row, so that the
-    difference which gives the variance loses four bits at most, and none where a row is alike.
-    """
+    """Return the mean of the first sixteenth of a row, in its dtype, as shift of its sums."""
     some = row[: -(-row.size // v.HEAD)]
-    return row.dtype.type(_sum(some) / some.size)
-
-
-@compiled(SUMS)
-def _chunk_of_row(row: Any, shift: Any) -> tuple[Any, Any]:
-    total, squares = row.dtype.type(0), row.dtype.type(0)
-    for j in range(row.size):
-        d = row[j] - shift
-        total += d
-        squares += d * d
-    return total, squares
-
-
-@compiled()
-def _row_sums(row: Any, shift: Any) -> tuple[float, float]:
-    total, squares = 0.0, 0.0
-    for a in range(0, row.size, CHUNK):
-        found = _chunk_of_row(row[a : a + CHUNK], shift)
-        total += np.float64(found[0])
-        squares += np.float64(found[1])
-    return total, squares
+    return row.dtype.type(v.sum_of(some) / some.size)
 
 
 @compiled(SUMS)
@@ -77,10 +44,10 @@ def _write_and_sum(
     row: Any, high: Any, inv_std: Any, less: Any, weight: Any, bias: Any, floor: Any, out: Any,
     coming: Any, shift: Any,
 ) -> tuple[float, float]:  # fmt: skip
-    """Write a row and return the sums of the next one, as :func:`_row_sums` does."""
+    """Write a row and return the sums of the next one, as :func:`.vectors.near_sums` does."""
     total, squares = 0.0, 0.0
-    for a in range(0, row.size, CHUNK):
-        b = min(a + CHUNK, row.size)
+    for a in range(0, row.size, v.CHUNK):
+        b = min(a + v.CHUNK, row.size)
         found = _chunk_written(
             row[a:b], high, inv_std, less, weight[a:b], bias[a:b], floor, out[a:b], coming[a:b],
             shift,
@@ -102,15 +69,34 @@ def _moments(row: Any, shift: Any, sums: tuple[float, float]) -> tuple[float, fl
 
 
 @compiled(SUMS)
+def _chunk_squared(row: Any, inv_std: Any, weight: Any, floor: Any, out: Any, coming: Any) -> Any:
+    squares = row.dtype.type(0)
+    for j in range(out.size):
+        out[j] = v.at_least(row[j] * inv_std * weight[j], floor)  # without a mean, without a bias
+        squares += coming[j] * coming[j]
+    return squares
+
+
+@compiled()
 def _write_and_square(
     row: Any, inv_std: Any, weight: Any, floor: Any, out: Any, coming: Any
 ) -> float:
+    """Write a row of a norm without a mean, and return the sum of squares of the next one."""
     squares = 0.0
-    for j in range(out.size):
-        out[j] = v.at_least(row[j] * inv_std * weight[j], floor)  # without a mean, without a bias
-        d = np.float64(coming[j])
-        squares += d * d
+    for a in range(0, row.size, v.CHUNK):
+        b = min(a + v.CHUNK, row.size)
+        part = _chunk_squared(row[a:b], inv_std, weight[a:b], floor, out[a:b], coming[a:b])
+        squares += np.float64(part)
     return squares
+
+
+@compiled()
+def _mean_square(row: Any, squares: float) -> float:
+    """Return the mean square from a row's sum; where float32 has no such squares, anew."""
+    if not v.fine(squares, row.size):
+        squares = v.shifted_sums(row, 0.0)[1]
+    mean: float = squares / row.size
+    return mean
 
 
 @compiled()
@@ -132,12 +118,12 @@ def forward(
     shift, squares, sums = first[0], 0.0, (0.0, 0.0)
     if centered:
         shift = _near_mean(first)
-        sums = _row_sums(first, shift)
+        sums = v.near_sums(first, shift)
     else:
-        squares = v.square_sum(first)
+        squares = v.near_sums(first, x.dtype.type(0))[1]
     for i in range(start, stop):
         row, out, p = total[i], outs[0 if streaming else i], i % period if period > 1 else 0
-        mu, var = _moments(row, shift, sums) if centered else (0.0, squares / width)
+        mu, var = _moments(row, shift, sums) if centered else (0.0, _mean_square(row, squares))
         root = v.inverse_root(var, eps)
         mean[i], inv_std[i] = mu, root
         high, scale = x.dtype.type(mu), x.dtype.type(root)
@@ -196,8 +182,8 @@ def _gradient_sums(
     norm without a mean needs neither the first sum nor the gradient of a bias.
     """
     total, product = 0.0, 0.0
-    for a in range(0, x.size, CHUNK):
-        b = min(a + CHUNK, x.size)
+    for a in range(0, x.size, v.CHUNK):
+        b = min(a + v.CHUNK, x.size)
         if centered:
             sums = _chunk_sums(
                 dz[a:b], x[a:b], high, inv_std, less, weight[a:b], dweight[a:b], dbias[a:b]

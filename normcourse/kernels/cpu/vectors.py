@@ -14,6 +14,7 @@ import numpy as np
 from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
 
 NONE, RELU, SILU, GELU = 0, 1, 2, 3
+CHUNK = 512  # values that are summed in x's dtype
 HEAD = 16  # a sixteenth of the values gives the shift of their sums
 FINE = (1e-30, 1e30)  # a square that float32 holds with all its digits, and a sum of squares
 
@@ -34,13 +35,39 @@ def shifted_sums(x: Any, shift: float) -> tuple[float, float]:
 
 
 @compiled(SUMS)
-def square_sum(x: Any) -> float:
-    """Return the sum of squares in float64."""
-    squares = 0.0
+def sum_of(x: Any) -> Any:
+    """Return the sum in x's dtype."""
+    total = x.dtype.type(0)
     for j in range(x.size):
-        d = np.float64(x[j])
+        total += x[j]
+    return total
+
+
+@compiled(SUMS)
+def _chunk(x: Any, shift: Any) -> tuple[Any, Any]:
+    total, squares = x.dtype.type(0), x.dtype.type(0)
+    for j in range(x.size):
+        d = x[j] - shift
+        total += d
         squares += d * d
-    return squares
+    return total, squares
+
+
+@compiled()
+def near_sums(x: Any, shift: Any) -> tuple[float, float]:
+    """Return the sums of ``x - shift`` and of its square: x's dtype in a chunk, float64 of chunks.
+
+    Vectors hold twice as many numbers of float32. The shift has to be near the mean, as that of a
+    sixteenth of the values is: (mean - shift)^2 <= 15 var, whatever they are, so the difference
+    that gives the variance loses four bits at most. Whether float32 can hold the squares is for
+    :func:`fine` to say.
+    """
+    total, squares = 0.0, 0.0
+    for a in range(0, x.size, CHUNK):
+        found = _chunk(x[a : a + CHUNK], shift)
+        total += np.float64(found[0])
+        squares += np.float64(found[1])
+    return total, squares
 
 
 @compiled()
@@ -155,13 +182,23 @@ def relu_chain_one(dy: Any, x: Any, high: Any, scale: Any, shift: Any, out: Any)
 
 
 @compiled(SUMS)
-def gradient_sums(dz: Any, x: Any, high: Any, low: Any, inv_std: Any) -> tuple[float, float]:
+def _gradient_chunk(dz: Any, x: Any, high: Any, inv_std: Any, less: Any) -> tuple[Any, Any]:
+    total, product = x.dtype.type(0), x.dtype.type(0)
+    for j in range(x.size):
+        total += dz[j]
+        product += dz[j] * line(x[j], high, inv_std, less)
+    return total, product
+
+
+@compiled()
+def gradient_sums(dz: Any, x: Any, high: Any, inv_std: Any, less: Any) -> tuple[float, float]:
     """Return the sums of ``dz`` and ``dz * x_hat``: the two reductions of the backward pass."""
     total, product = 0.0, 0.0
-    for j in range(x.size):
-        total += np.float64(dz[j])
-        product += np.float64(dz[j]) * np.float64(x[j] - high)
-    return total, (product - np.float64(low) * total) * np.float64(inv_std)
+    for a in range(0, x.size, CHUNK):
+        found = _gradient_chunk(dz[a : a + CHUNK], x[a : a + CHUNK], high, inv_std, less)
+        total += np.float64(found[0])
+        product += np.float64(found[1])
+    return total, product
 
 
 @compiled(EACH)
