@@ -24,6 +24,7 @@ from sphinx.util.images import get_image_size
 
 from normcourse.site.icons import with_own_icons
 from normcourse.site.prune import names_used, prune
+from normcourse.site.vendor import FONT
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -36,6 +37,7 @@ __all__ = [
     "register",
     "scripts_after_text",
     "with_sizes",
+    "with_text_font",
 ]
 
 FOLDER = "_static/bundle"
@@ -80,7 +82,8 @@ IMAGE = re.compile(r"<img\b[^>]*>")
 SIZED = re.compile(r"\b(width|height|style)=")
 ARTICLE = re.compile(r"<article\b.*?</article>", re.DOTALL)
 WAITS = re.compile(r"\bloading=")
-FONT = re.compile(r"\bicons-\w+\.woff")
+ICONS = re.compile(r"\bicons-\w+\.woff")
+TEXT_FONT = f"vendor/{FONT.folder}/{FONT.files[0]}"  # upright, of the letters that all pages have
 SOURCE = re.compile(r"\bsrc=\"([^\"]+)\"")
 AT_ONCE = re.compile(  # read by lines in the page that follow it
     r"<script\b[^>]*\bsrc=\"([^\"]*documentation_options\.js)[^\"]*\"[^>]*></script>"
@@ -170,8 +173,21 @@ def _value(attribute: re.Pattern[str], tag: str) -> str:
 
 
 def drop_preloads(page: str) -> str:
-    """Let the text come before the font of the icons and the scripts, which wait anyway."""
+    """Let the text come before the fonts of the theme and the scripts, which wait anyway."""
     return PRELOAD.sub("", page)
+
+
+def with_text_font(site: Path, page: Path, text: str) -> str:
+    """Ask for the font of the text with the style sheet: else the text is laid out twice.
+
+    Browsers wait a tenth of a second for it, as its ``font-display: optional`` says, and then show
+    the text in a font of the reader's machine.
+    """
+    if not (site / TEXT_FONT).is_file():
+        return text
+    up = posixpath.relpath(TEXT_FONT, page.relative_to(site).parent.as_posix())
+    link = f'<link rel="preload" as="font" type="font/woff2" crossorigin href="{up}">\n'
+    return LINK.sub(lambda sheet: link + sheet[0], text, count=1)
 
 
 def inline_options(site: Path, page: Path, text: str) -> str:
@@ -275,11 +291,12 @@ def rewrite(app: Sphinx, exception: Exception | None) -> None:
     used: set[str] = set()
     for page in pages:
         text = inline_options(site, page, bundle(site, page, write))
-        text = pictures_when_near(with_sizes(site, page, drop_preloads(scripts_after_text(text))))
+        text = with_text_font(site, page, drop_preloads(scripts_after_text(text)))
+        text = pictures_when_near(with_sizes(site, page, text))
         page.write_text(text, encoding="utf-8")
         used.update(re.findall(rf"{FOLDER}/(\w+\.css)", text))
     for sheet in sorted(used):
-        used |= set(FONT.findall((site / FOLDER / sheet).read_text(encoding="utf-8")))
+        used |= set(ICONS.findall((site / FOLDER / sheet).read_text(encoding="utf-8")))
     for old in (site / FOLDER).iterdir():
         if old.name not in used:
             old.unlink()

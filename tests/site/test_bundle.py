@@ -9,6 +9,7 @@ import pytest
 
 from normcourse.site.bundle import (
     FOLDER,
+    TEXT_FONT,
     bundle,
     drop_preloads,
     inline_options,
@@ -16,6 +17,7 @@ from normcourse.site.bundle import (
     pictures_when_near,
     scripts_after_text,
     with_sizes,
+    with_text_font,
 )
 from normcourse.site.prune import names_used, prune
 
@@ -124,6 +126,21 @@ def test_pictures_say_their_size(tmp_path: Path) -> None:
     others = (sized, '<img style="width: 3em" src="../_static/a%20b.svg">', '<img src="none.svg">')
     for text in others:
         assert with_sizes(root, page, text) == text
+
+
+def test_the_font_of_the_text_is_asked_for_first_where_the_site_has_it(tmp_path: Path) -> None:
+    root = site(tmp_path)
+    page = root / "book" / "page.html"
+    text = drop_preloads(HEAD)
+    assert with_text_font(root, page, text) == text
+    (root / TEXT_FONT).parent.mkdir(parents=True)
+    (root / TEXT_FONT).touch()
+    link = f'<link rel="preload" as="font" type="font/woff2" crossorigin href="../{TEXT_FONT}">'
+    asking = with_text_font(root, page, text)
+    assert asking.count(link) == 1
+    assert asking.index(link) < asking.index('rel="stylesheet"')
+    assert asking.replace(link + "\n", "") == text
+    assert with_text_font(root, page, drop_preloads(asking)) == asking
 
 
 def test_pictures_of_the_text_wait_but_for_the_first() -> None:
