@@ -65,22 +65,20 @@ def _near_mean(x: Any, group: int, count: int, groups: int, channels: int) -> An
 
 
 @compiled()
-def _sums(x: Any, shift: Any, group: int, count: int, groups: int, channels: int) -> Any:
-    """Return the sums of ``x - shift`` and of its square over the segments of a group."""
+def _sums(
+    x: Any, shift: float, anew: bool, group: int, count: int, groups: int, channels: int
+) -> tuple[float, float]:
+    """Return the sums of ``x - shift`` and of its square over the segments of a group.
+
+    ``anew``: in float64 alone, for numbers whose squares float32 does not hold.
+    """
     total, squares = 0.0, 0.0
     for k in range(count):
-        found = v.near_sums(x[_place(group, k, groups, channels)[0]], shift)
-        total += found[0]
-        squares += found[1]
-    return total, squares
-
-
-@compiled()
-def _sums_anew(x: Any, shift: float, group: int, count: int, groups: int, channels: int) -> Any:
-    """Return the same sums in float64 alone, for numbers whose squares float32 does not hold."""
-    total, squares = 0.0, 0.0
-    for k in range(count):
-        found = v.shifted_sums(x[_place(group, k, groups, channels)[0]], shift)
+        segment = x[_place(group, k, groups, channels)[0]]
+        if anew:
+            found = v.shifted_sums(segment, shift)
+        else:
+            found = v.near_sums(segment, x.dtype.type(shift))
         total += found[0]
         squares += found[1]
     return total, squares
@@ -102,13 +100,13 @@ def forward(
     shift, total, squares = x.dtype.type(0), 0.0, 0.0
     if not given:
         shift = _near_mean(x, start, count, groups, channels)
-        total, squares = _sums(x, shift, start, count, groups, channels)
+        total, squares = _sums(x, np.float64(shift), False, start, count, groups, channels)
     for group in range(start, stop):
         if not given:
             origin = np.float64(shift)
             if not v.fine(squares, count * size):
                 origin = np.float64(x[_place(group, 0, groups, channels)[0], 0])
-                total, squares = _sums_anew(x, origin, group, count, groups, channels)
+                total, squares = _sums(x, origin, True, group, count, groups, channels)
             found = v.from_sums(total, squares, origin, count * size)
             mean[group], var[group] = found
         inv_std = v.inverse_root(var[group], eps)
