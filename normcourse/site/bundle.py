@@ -37,7 +37,7 @@ __all__ = [
     "register",
     "scripts_after_text",
     "with_sizes",
-    "with_text_font",
+    "with_text_fonts",
 ]
 
 FOLDER = "_static/bundle"
@@ -83,7 +83,8 @@ SIZED = re.compile(r"\b(width|height|style)=")
 ARTICLE = re.compile(r"<article\b.*?</article>", re.DOTALL)
 WAITS = re.compile(r"\bloading=")
 ICONS = re.compile(r"\bicons-\w+\.woff")
-TEXT_FONT = f"vendor/{FONT.folder}/{FONT.files[0]}"  # upright, of the letters that all pages have
+# Upright and italic, of the letters that every page has.
+TEXT_FONTS = [f"vendor/{FONT.folder}/{name}" for name in FONT.files if "-latin-" in name]
 SOURCE = re.compile(r"\bsrc=\"([^\"]+)\"")
 AT_ONCE = re.compile(  # read by lines in the page that follow it
     r"<script\b[^>]*\bsrc=\"([^\"]*documentation_options\.js)[^\"]*\"[^>]*></script>"
@@ -177,17 +178,20 @@ def drop_preloads(page: str) -> str:
     return PRELOAD.sub("", page)
 
 
-def with_text_font(site: Path, page: Path, text: str) -> str:
-    """Ask for the font of the text with the style sheet: else the text is laid out twice.
+def with_text_fonts(site: Path, page: Path, text: str) -> str:
+    """Ask for the fonts of the text with the style sheet: else the text is laid out twice.
 
-    Browsers wait a tenth of a second for it, as its ``font-display: optional`` says, and then show
-    the text in a font of the reader's machine.
+    Browsers wait a tenth of a second for them, as their ``font-display: optional`` says, and then
+    show the text in a font of the reader's machine.
     """
-    if not (site / TEXT_FONT).is_file():
-        return text
-    up = posixpath.relpath(TEXT_FONT, page.relative_to(site).parent.as_posix())
-    link = f'<link rel="preload" as="font" type="font/woff2" crossorigin href="{up}">\n'
-    return LINK.sub(lambda sheet: link + sheet[0], text, count=1)
+    folder = page.relative_to(site).parent.as_posix()
+    links = "".join(
+        f'<link rel="preload" as="font" type="font/woff2" crossorigin '
+        f'href="{posixpath.relpath(font, folder)}">\n'
+        for font in TEXT_FONTS
+        if (site / font).is_file()
+    )
+    return LINK.sub(lambda sheet: links + sheet[0], text, count=1)
 
 
 def inline_options(site: Path, page: Path, text: str) -> str:
@@ -291,7 +295,7 @@ def rewrite(app: Sphinx, exception: Exception | None) -> None:
     used: set[str] = set()
     for page in pages:
         text = inline_options(site, page, bundle(site, page, write))
-        text = with_text_font(site, page, drop_preloads(scripts_after_text(text)))
+        text = with_text_fonts(site, page, drop_preloads(scripts_after_text(text)))
         text = pictures_when_near(with_sizes(site, page, text))
         page.write_text(text, encoding="utf-8")
         used.update(re.findall(rf"{FOLDER}/(\w+\.css)", text))

@@ -9,7 +9,7 @@ import pytest
 
 from normcourse.site.bundle import (
     FOLDER,
-    TEXT_FONT,
+    TEXT_FONTS,
     bundle,
     drop_preloads,
     inline_options,
@@ -17,7 +17,7 @@ from normcourse.site.bundle import (
     pictures_when_near,
     scripts_after_text,
     with_sizes,
-    with_text_font,
+    with_text_fonts,
 )
 from normcourse.site.prune import names_used, prune
 
@@ -128,19 +128,22 @@ def test_pictures_say_their_size(tmp_path: Path) -> None:
         assert with_sizes(root, page, text) == text
 
 
-def test_the_font_of_the_text_is_asked_for_first_where_the_site_has_it(tmp_path: Path) -> None:
+def test_the_fonts_of_the_text_are_asked_for_first_where_the_site_has_them(tmp_path: Path) -> None:
     root = site(tmp_path)
     page = root / "book" / "page.html"
     text = drop_preloads(HEAD)
-    assert with_text_font(root, page, text) == text
-    (root / TEXT_FONT).parent.mkdir(parents=True)
-    (root / TEXT_FONT).touch()
-    link = f'<link rel="preload" as="font" type="font/woff2" crossorigin href="../{TEXT_FONT}">'
-    asking = with_text_font(root, page, text)
-    assert asking.count(link) == 1
-    assert asking.index(link) < asking.index('rel="stylesheet"')
-    assert asking.replace(link + "\n", "") == text
-    assert with_text_font(root, page, drop_preloads(asking)) == asking
+    assert with_text_fonts(root, page, text) == text
+    assert [name.rpartition("-")[2] for name in TEXT_FONTS] == ["normal.woff2", "italic.woff2"]
+    for name in TEXT_FONTS:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    asking = with_text_fonts(root, page, text)
+    for name in TEXT_FONTS:
+        link = f'<link rel="preload" as="font" type="font/woff2" crossorigin href="../{name}">'
+        assert asking.count(link) == 1
+        assert asking.index(link) < asking.index('rel="stylesheet"')
+    assert drop_preloads(asking) == text
+    assert with_text_fonts(root, page, drop_preloads(asking)) == asking
 
 
 def test_pictures_of_the_text_wait_but_for_the_first() -> None:
