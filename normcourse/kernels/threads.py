@@ -72,7 +72,8 @@ def each(work: Callable[[int, int, int], object], ranges: list[tuple[int, int]])
                 failed.append(error)
 
     threads = min(torch.get_num_threads(), len(ranges))
-    (_on_threads_of_torch() or _on_own_threads)(take, threads)
+    run = None if _forked else _on_threads_of_torch()
+    (run or _on_own_threads)(take, threads)
     if failed:
         raise failed[0]
 
@@ -93,8 +94,6 @@ def _on_threads_of_torch() -> Callable[[Callable[[], None], int], None] | None:
     thread of ours would need; so they are given our work. GNU's OpenMP, which PyTorch brings on
     Linux, does so by ``GOMP_parallel``.
     """
-    if _forked:
-        return None
     found = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
     try:  # none but the one that is loaded
         library = ctypes.CDLL(str(found[0]), mode=os.RTLD_NOW | os.RTLD_NOLOAD)
@@ -116,7 +115,6 @@ def _after_fork() -> None:
     global _forked
     _forked = True
     _pool.cache_clear()
-    _on_threads_of_torch.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -155,6 +155,7 @@ def test_the_weight_of_a_page_is_within_its_budget(visit: Visit, site: Path) -> 
     shared = ("/_static/", "/vendor/", "/live/")
     loaded = {path for path in visit.paths() if not path.startswith(shared)}
     assert loaded - later == own
+    assert weight.own_bytes <= 1_000_000
     assert not weight.is_heavy
 
 

@@ -28,5 +28,6 @@ def test_the_page_shows_the_measured_numbers(measured: Any) -> None:
 
 def test_what_was_measured_is_within_the_budgets(measured: Any) -> None:
     assert measured["runtime"]["stored"] <= RUNTIME_BUDGET
+    assert max(row["own"] for row in measured["pages"]) <= PAGE_BUDGET
     assert budgets.heaviest(measured) <= PAGE_BUDGET
     assert measured["verdict"]["cold"] > measured["verdict"]["warm"] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -57,7 +58,7 @@ def _watched(
     """Run the command; return its seconds and what was seen on the way."""
     begun = time.perf_counter()
     looks: list[Look] = []
-    counted, place, memory = 0, 0, 0.0
+    counted, place = 0, 0
     with open(said, "w+", encoding="utf-8") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file)
         while process.poll() is None:
@@ -66,8 +67,7 @@ def _watched(
                     lines.seek(place)
                     new = lines.read()
                 counted, place = counted + new.count(b"\n"), place + len(new)
-            memory = _megabytes(process.pid) or memory  # one that has just ended has none
-            looks.append((time.perf_counter() - begun, memory, counted))
+            looks.append((time.perf_counter() - begun, _megabytes(process.pid), counted))
             time.sleep(every)
         seconds = time.perf_counter() - begun
         file.seek(0)
@@ -77,8 +77,9 @@ def _watched(
 
 
 def _tenths(looks: list[Look]) -> list[dict[str, float]]:
-    size = max(1, -(-len(looks) // 10))
-    parts = [looks[k : k + size] for k in range(0, len(looks), size)]
+    count = min(10, len(looks))  # of one length: the last look meets a process that is ending
+    edges = [len(looks) * k // count for k in range(count + 1)]
+    parts = [looks[a:b] for a, b in itertools.pairwise(edges)]
     return [
         {
             "until s": round(part[-1][0], 1),
