@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from normcourse import kernels
@@ -382,6 +383,28 @@ def test_the_moments_of_the_batch_come_along() -> None:
     torch.testing.assert_close(mean, x.double().mean((0, 2, 3)).float(), rtol=1e-7, atol=0)
     expected = x.double().var((0, 2, 3), correction=0).float()
     torch.testing.assert_close(var, expected, rtol=1e-6, atol=0)
+
+
+@EVERY
+def test_without_gradients_the_values_are_the_same(norm: Norm) -> None:
+    """Nothing is kept then, by a way of its own."""
+    arguments = [one.requires_grad_() for one in norm.arguments(torch.float32)]
+    y = norm.fused(*arguments)
+    assert y.requires_grad
+    with torch.no_grad():
+        plain = norm.fused(*arguments)
+    assert not plain.requires_grad
+    assert torch.equal(plain, y)
+
+
+@EVERY
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+def test_a_tangent_is_refused_and_not_lost(norm: Norm) -> None:
+    x, *parameters = norm.arguments(torch.float32)
+    with forward_ad.dual_level(), torch.no_grad():
+        dual = forward_ad.make_dual(x, torch.ones_like(x))
+        with pytest.raises(RuntimeError, match=r"forward mode|jvp"):
+            norm.fused(dual, *parameters)
 
 
 def test_inputs_are_not_changed() -> None:
