@@ -50,7 +50,7 @@ def run_rows(
     centered: bool,
     activation: str | None,
 ) -> tuple[Tensor, Tensor]:
-    """Return y and what was normalized, for x (R, M) and parameters (P, M)."""
+    """Return y and what was normalized, for x (*, M) and parameters (M,) or (P, M)."""
     x, weight, bias = x.contiguous(), weight.contiguous(), bias.contiguous()
     stream = None if residual is None else residual.contiguous()
     if not _differentiated(x, stream, weight, bias):

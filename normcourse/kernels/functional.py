@@ -348,13 +348,16 @@ def _rows(
             f"residual: expected {tuple(x.shape)} of {x.dtype}, as x, got "
             f"{tuple(residual.shape)} of {residual.dtype}."
         )
+    if residual is not None and residual.device != x.device:
+        raise ValueError(f"residual: expected a tensor on {x.device}, as x, got {residual.device}.")
     engine, dtype = engine_and_dtype(x)
-    flat = (math.prod(x.shape[:leading]), math.prod(shape))
-    rows = _like(x, dtype, flat)
-    stream = None if residual is None else _like(residual, dtype, flat)
     w, b = _parameters(x, shape, weight, bias)
-    w, b = w.reshape(1, -1), b.reshape(1, -1)
-    y, total = run_rows(engine, rows, stream, w, b, eps, centered, activation)
+    flat = x.shape
+    if len(shape) != 1:
+        flat = torch.Size([math.prod(x.shape[:leading]), math.prod(shape)])
+        w, b = w.reshape(-1), b.reshape(-1)
+    stream = None if residual is None else _like(residual, dtype, flat)
+    y, total = run_rows(engine, _like(x, dtype, flat), stream, w, b, eps, centered, activation)
     return _like(y, x.dtype, x.shape), _like(total, x.dtype, x.shape)
 
 
@@ -378,6 +381,8 @@ def _batch(
         shape = (0, channels, 1)
     w, b = _parameters(x, (channels,), weight, bias)
     work = _like(laid_out, dtype, shape)
+    for name, one in zip(("mean", "var"), given or (), strict=False):
+        _checked(x, name, one, (channels,), one.dtype)
     y, mean, var = run_pooled(engine, work, w, b, given, 0, eps, activation)
     y = _like(y, x.dtype, laid_out.shape)
     y = y.movedim(-1, 1) if last else y
@@ -393,10 +398,24 @@ def _like(x: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
 
 
 def _parameters(
-    x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None
+    x: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return weight and bias in the dtype of the statistics; 1 and 0 where there are none."""
     dtype = torch.promote_types(x.dtype, torch.float32)
-    weight = x.new_ones(shape, dtype=dtype) if weight is None else weight
-    bias = x.new_zeros(shape, dtype=dtype) if bias is None else bias
-    return _like(weight, dtype, weight.shape), _like(bias, dtype, bias.shape)
+    if weight is None:
+        weight = x.new_ones(shape, dtype=dtype)
+    if bias is None:
+        bias = x.new_zeros(shape, dtype=dtype)
+    return _checked(x, "weight", weight, shape, dtype), _checked(x, "bias", bias, shape, dtype)
+
+
+def _checked(
+    x: Tensor, name: str, one: Tensor, shape: tuple[int, ...], dtype: torch.dtype
+) -> Tensor:
+    """Return a parameter in a dtype; compiled loops read it without looking where it ends."""
+    if one.shape != shape or one.device != x.device:
+        raise ValueError(
+            f"{name}: expected shape {shape} on {x.device}, as x, got {tuple(one.shape)} "
+            f"on {one.device}."
+        )
+    return one if one.dtype == dtype else one.to(dtype)

@@ -27,10 +27,10 @@ def rows_forward(
     centered: bool,
     activation: str | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Normalize the rows of x (R, M), or of x + residual; row r takes weight[r % P] of (P, M)."""
+    """Normalize the rows of x (*, M), or of x + residual; row r takes weight[r % P] of (P, M)."""
     total = x if residual is None else x + residual
-    x_hat, mean, inv_std = _standardize(total, (1,), eps, centered)
-    z = (x_hat.view(_periods(x, weight)) * weight + bias).flatten(0, 1)
+    x_hat, mean, inv_std = _standardize(total.view(sizes(x, weight)[:2]), (1,), eps, centered)
+    z = (x_hat.view(_periods(x, weight)) * weight + bias).view(x.shape)
     return ACTIVATIONS[activation](z), total, mean.flatten(), inv_std.flatten()
 
 
@@ -47,6 +47,7 @@ def rows_backward(
     activation: str | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return dx, dweight and dbias (P, M) of :func:`rows_forward`."""
+    shape, x = x.shape, x.view(sizes(x, weight)[:2])
     root = inv_std.to(x.dtype)[:, None]
     x_hat = (_center(x, mean.to(x.dtype)[:, None], (1,)) if centered else x) * root
     by_period = x_hat.view(_periods(x, weight))  # (R / P, P, M)
@@ -54,9 +55,9 @@ def rows_backward(
     if activation is not None:
         dz = dz * SLOPES[activation](by_period * weight + bias)
     dx_hat = (dz * weight).flatten(0, 1)
-    dx = _dx(dx_hat, x_hat, root, (1,), centered)
+    dx = _dx(dx_hat, x_hat, root, (1,), centered).view(shape)
     dx = dx if dtotal is None else dx + dtotal
-    return dx, (dz * by_period).sum(0), dz.sum(0)
+    return dx, (dz * by_period).sum(0).view(weight.shape), dz.sum(0).view(weight.shape)
 
 
 def pooled_forward(
@@ -117,17 +118,17 @@ def inverse_std(var: Tensor, eps: float) -> Tensor:
         tensor([0.5000, 0.0000])
     """
     total = var + eps
-    return total.masked_fill(total == 0, torch.inf).rsqrt()
+    return total.rsqrt() if eps > 0 else total.masked_fill(total == 0, torch.inf).rsqrt()
 
 
 def rows_moments(x: Tensor, *, eps: float, centered: bool) -> tuple[Tensor, Tensor]:
-    """Return mean and inv_std (R,) of the rows of x, differentiable.
+    """Return mean and inv_std (R,) of the rows of x (*, M), differentiable.
 
     Example:
         >>> rows_moments(torch.tensor([[2.0, 4.0]]), eps=0.0, centered=True)
         (tensor([3.]), tensor([1.]))
     """
-    _, mean, inv_std = _standardize(x, (1,), eps, centered)
+    _, mean, inv_std = _standardize(x, (-1,), eps, centered)
     return mean.flatten(), inv_std.flatten()
 
 
@@ -176,10 +177,20 @@ def _grouped(x: Tensor, num_groups: int) -> tuple[Tensor, tuple[int, ...]]:
     return (x, (0, 2)) if num_groups == 0 else (x.reshape(len(x), num_groups, -1), (2,))
 
 
+def sizes(x: Tensor, weight: Tensor) -> tuple[int, int, int]:
+    """Return the rows of x (*, M), their width, and after how many weight (P, M) comes again.
+
+    Example:
+        >>> sizes(torch.zeros(5, 4, 3), torch.zeros(3)), sizes(torch.zeros(8, 3), torch.zeros(2, 3))
+        ((20, 3, 1), (8, 3, 2))
+    """
+    return x.shape[:-1].numel(), x.shape[-1], weight.shape[:-1].numel()
+
+
 def _periods(x: Tensor, weight: Tensor) -> tuple[int, int, int]:
-    """Return the shape (R / P, P, M) of x (R, M) in which weight (P, M) meets its rows."""
-    period, width = weight.shape
-    return len(x) // period, period, width
+    """Return the shape (R / P, P, M) of x in which weight (P, M), or (M,), meets its rows."""
+    number, width, period = sizes(x, weight)
+    return number // period, period, width
 
 
 _P = ParamSpec("_P")

@@ -11,7 +11,15 @@ import numpy as np
 
 from normcourse.kernels.cpu import vectors as v
 from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
-from normcourse.kernels.cpu.memory import fetch, stream
+from normcourse.kernels.cpu.memory import (
+    STAGE,
+    array_at,
+    doubles_at,
+    keep,
+    room_of,
+    stage,
+    stream,
+)
 
 
 @compiled(SUMS)
@@ -24,26 +32,38 @@ def add_sums(x: Any, shift: Any, total: Any, squares: Any) -> None:
 
 
 @compiled()
-def moments(x: Any, total: Any, squares: Any, start: int, stop: int) -> None:
-    """Add rows ``start`` to ``stop``, less the first row of all, to the sums (C,) of a thread."""
+def moments(like: Any, at: Any, number: int, width: int, part: int, start: int, stop: int) -> None:
+    """Write the sums (C,) of rows ``start`` to ``stop``, less the first row of all.
+
+    ``at`` holds the addresses of x and of the sums of all parts (parts, 2, C).
+    """
+    x, sums = array_at(at[0], (number, width), like), doubles_at(at[1], (part + 1, 2, width))
+    total, squares = sums[part, 0], sums[part, 1]
+    total[:], squares[:] = 0.0, 0.0
     for i in range(start, stop):
         add_sums(x[i], x[0], total, squares)
 
 
 @compiled()
 def forward(
-    x: Any, high: Any, scale: Any, shift: Any, y: Any, kind: int, streaming: bool, start: int,
-    stop: int,
-) -> None:  # fmt: skip
-    """Write ``(x - high) * scale + shift`` of rows ``start`` to ``stop``."""
-    floor = x.dtype.type(v.floor_of(kind))
-    outs = np.empty((1, x.shape[1]), x.dtype) if streaming else y
+    like: Any, at: Any, number: int, width: int, kind: int, streaming: bool, start: int, stop: int
+) -> None:
+    """Write ``(x - high) * scale + shift`` of rows ``start`` to ``stop``.
+
+    ``at`` holds the addresses of x, high, scale, shift and y.
+    """
+    x, y = array_at(at[0], (number, width), like), array_at(at[4], (number, width), like)
+    high, scale = array_at(at[1], width, like), array_at(at[2], width, like)
+    shift, near = array_at(at[3], width, like), stage(like)
+    floor, step = like.dtype.type(v.floor_of(kind)), STAGE if streaming else width
     for i in range(start, stop):
-        out = outs[0 if streaming else i]
-        v.affine_each(x[i], high, scale, shift, floor, out)
-        v.activate(out, kind)
-        if streaming:
-            stream(out, y[i], x[min(i + 1, stop - 1)])
+        for a in range(0, width, step):
+            b = min(a + step, width)
+            out = near[: b - a] if streaming else y[i]
+            v.affine_each(x[i, a:b], high[a:b], scale[a:b], shift[a:b], floor, out)
+            v.activate(out, kind)
+            if streaming:
+                stream(out, y[i, a:b])
 
 
 @compiled()
@@ -66,14 +86,25 @@ def add_gradient_sums(dz: Any, x: Any, mean: Any, total: Any, product: Any) -> N
 
 @compiled()
 def gradient_sums(
-    dy: Any, x: Any, mean: Any, high: Any, scale: Any, shift: Any, total: Any, product: Any,
-    kind: int, start: int, stop: int,
-) -> None:  # fmt: skip
-    """Add the sums of dz and dz * (x - mean) over rows ``start`` to ``stop``."""
-    before = np.empty(x.shape[1], x.dtype)
+    like: Any, at: Any, number: int, width: int, kind: int, part: int, start: int, stop: int
+) -> None:
+    """Write the sums of dz and dz * (x - mean) over rows ``start`` to ``stop``.
+
+    ``at`` holds the addresses of dy, x, mean, high, scale, shift and of the sums of all parts
+    (parts, 2, C).
+    """
+    dy, x = array_at(at[0], (number, width), like), array_at(at[1], (number, width), like)
+    mean, high = doubles_at(at[2], width), array_at(at[3], width, like)
+    scale, shift = array_at(at[4], width, like), array_at(at[5], width, like)
+    sums = doubles_at(at[6], (part + 1, 2, width))
+    total, product = sums[part, 0], sums[part, 1]
+    total[:], product[:] = 0.0, 0.0
+    room = room_of(width)
+    before = array_at(room.ctypes.data, width, like)
     for i in range(start, stop):
         dz = gradient_before(dy[i], x[i], high, scale, shift, kind, before)
         add_gradient_sums(dz, x[i], mean, total, product)
+    keep(room)
 
 
 @compiled(EACH)
@@ -85,16 +116,25 @@ def dx_each(dz: Any, x: Any, high: Any, scale: Any, slope: Any, offset: Any, out
 
 @compiled()
 def backward(
-    dy: Any, x: Any, high: Any, scale: Any, shift: Any, slope: Any, offset: Any, dx: Any,
-    kind: int, streaming: bool, start: int, stop: int,
-) -> None:  # fmt: skip
-    """Write ``scale * dz + slope * (x - high) + offset`` of rows ``start`` to ``stop``."""
-    near, before = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
+    like: Any, at: Any, number: int, width: int, kind: int, streaming: bool, start: int, stop: int
+) -> None:
+    """Write ``scale * dz + slope * (x - high) + offset`` of rows ``start`` to ``stop``.
+
+    ``at`` holds the addresses of dy, x, high, scale, shift, slope, offset and dx.
+    """
+    dy, x = array_at(at[0], (number, width), like), array_at(at[1], (number, width), like)
+    high, scale = array_at(at[2], width, like), array_at(at[3], width, like)
+    shift, slope = array_at(at[4], width, like), array_at(at[5], width, like)
+    offset, dx = array_at(at[6], width, like), array_at(at[7], (number, width), like)
+    near, room, step = stage(like), room_of(width), STAGE if streaming else width
+    before = array_at(room.ctypes.data, width, like)
     for i in range(start, stop):
-        coming, out = min(i + 1, stop - 1), near if streaming else dx[i]
-        if streaming:
-            fetch(dy[coming])
-        dz = gradient_before(dy[i], x[i], high, scale, shift, kind, before)
-        dx_each(dz, x[i], high, scale, slope, offset, out)
-        if streaming:
-            stream(out, dx[i], x[coming])
+        for a in range(0, width, step):
+            b = min(a + step, width)
+            out, part = near[: b - a] if streaming else dx[i], x[i, a:b]
+            some = high[a:b], scale[a:b]
+            dz = gradient_before(dy[i, a:b], part, *some, shift[a:b], kind, before[: b - a])
+            dx_each(dz, part, *some, slope[a:b], offset[a:b], out)
+            if streaming:
+                stream(out, dx[i, a:b])
+    keep(room)

@@ -7,9 +7,6 @@ and :mod:`normcourse.kernels.plain`) have the same four functions.
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,10 +15,10 @@ from normcourse.kernels.activations import CODES
 from normcourse.kernels.cpu import columns, groups, planes, rows
 from normcourse.kernels.cpu.memory import STREAM_FROM
 from normcourse.kernels.cpu.pages import new_like
-from normcourse.kernels.plain import inverse_std
+from normcourse.kernels.plain import inverse_std, sizes
 from normcourse.kernels.threads import each, parts
 
-Array = np.ndarray[Any, np.dtype[Any]]
+_LIKE = {torch.float32: np.empty(0, np.float32), torch.float64: np.empty(0)}  # to tell the dtype
 
 
 def rows_forward(
@@ -35,28 +32,25 @@ def rows_forward(
     activation: str | None,
     out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Normalize the rows of x (R, M), or of x + residual; row r takes weight[r % P] of (P, M).
+    """Normalize the rows of x (*, M), or of x + residual; row r takes weight[r % P] of (P, M).
 
     Returns:
         y; the rows that were normalized; their mean (0 unless ``centered``) and inv_std, (R,) in
         float64.
     """
-    number, width = x.shape
+    number, width, period = sizes(x, weight)
     y = new_like(x) if out is None else out
-    mean, inv_std = np.empty(number), np.empty(number)
-    values, w, b, written = _arrays(x, weight, bias, y)
-    if residual is None:
-        total, stream, sums = x, _no_rows(x.dtype, width), values
-    else:
-        total = new_like(x)
-        stream, sums = _arrays(residual, total)
-    arrays = values, stream, sums, w, b, written, mean, inv_std
+    total = x if residual is None else new_like(x)
+    mean, inv_std = _float64(number), _float64(number)
+    at = _addresses(x, residual, total, weight, bias, y, mean, inv_std)
     options = eps, centered, CODES[activation], _streams(y)
     each(
-        lambda part, start, stop: rows.forward(*arrays, *options, start, stop),
+        lambda part, start, stop: rows.forward(
+            _LIKE[x.dtype], at, number, width, period, *options, start, stop
+        ),
         parts(number, number * width),
     )
-    return y, total, torch.from_numpy(mean), torch.from_numpy(inv_std)
+    return y, total, mean, inv_std
 
 
 def rows_backward(
@@ -76,22 +70,21 @@ def rows_backward(
 
     ``dtotal``, the gradient that reaches x + residual by other ways, is added to dx.
     """
-    number, width = x.shape
+    number, width, period = sizes(x, weight)
     dx = new_like(x) if out is None else out
-    ranges = parts(number, number * width)
-    sums = np.zeros((2, len(ranges), *weight.shape))
-    more = _no_rows(x.dtype, width) if dtotal is None else _arrays(dtotal)[0]
-    *arrays, written = _arrays(dy, x, mean, inv_std, weight, bias, dx)
-    arrays += more, written
+    dweight, dbias = torch.empty_like(weight), torch.empty_like(bias)
+    like, ranges = _LIKE[x.dtype], parts(number, number * width)
+    sums = _float64(2 * len(ranges) * period * width)
+    at = _addresses(dy, x, mean, inv_std, weight, bias, dtotal, dx, sums)
     options = centered, CODES[activation], _streams(dx)
     each(
         lambda part, start, stop: rows.backward(
-            *arrays, sums[0, part], sums[1, part], *options, start, stop
+            like, at, number, width, period, *options, part, start, stop
         ),
         ranges,
     )
-    whole = torch.from_numpy(sums[:, 0] if len(ranges) == 1 else sums.sum(1)).to(x.dtype)
-    return dx, whole[0], whole[1]
+    rows.add_parts(like, _addresses(dweight, dbias, sums), len(ranges), period * width)
+    return dx, dweight, dbias
 
 
 def pooled_forward(
@@ -123,31 +116,31 @@ def pooled_forward(
     """
     y = new_like(x) if out is None else out
     num, channels, size = x.shape
-    many = num * channels * size
-    if num_groups == 0 and size == 1:
-        mean, var = _doubles(*given) if given else (_float64(channels), _float64(channels))
-        _columns_forward(x[..., 0], weight, bias, y[..., 0], mean, var, given, eps, activation)
-        return y, mean, var
-    values, w, b, written = _arrays(x, weight, bias, y)
+    many, kind = num * channels * size, CODES[activation]
     count = num if num_groups == 0 else channels // num_groups
     means = num * channels // count
-    moments = _arrays(*_doubles(*given)) if given else (np.empty(means), np.empty(means))
-    kind, mean, var = CODES[activation], *map(torch.from_numpy, moments)
+    mean, var = _doubles(*given) if given else (_float64(means), _float64(means))
+    if num_groups == 0 and size == 1:
+        _columns_forward(x[..., 0], weight, bias, y[..., 0], mean, var, given, eps, activation)
+        return y, mean, var
+    like, at = _LIKE[x.dtype], _addresses(x, weight, bias, y, mean, var)
     if num_groups == 0 and size < planes.SMALL:
-        flat = values.reshape(num, -1), w, b, written.reshape(num, -1), *moments
         last = given is not None, eps, kind
         each(
-            lambda part, start, stop: planes.forward(*flat, *last, start, stop),
+            lambda part, start, stop: planes.forward(
+                like, at, num, size, channels, *last, start, stop
+            ),
             parts(channels, many),
         )
         return y, mean, var
     if given is not None:
-        num_groups, count, moments = _each_alone(num, channels, *moments)
-    arrays = values.reshape(-1, size), w, b, written.reshape(-1, size), *moments
+        num_groups, count = channels, 1
     options = num_groups, count, given is not None, eps, kind, _streams(y)
     each(
-        lambda part, start, stop: groups.forward(*arrays, *options, start, stop),
-        parts(len(moments[0]), many),
+        lambda part, start, stop: groups.forward(
+            like, at, num * channels, size, channels, *options, start, stop
+        ),
+        parts(num * channels // count, many),
     )
     return y, mean, var
 
@@ -173,38 +166,31 @@ def pooled_backward(
             dy[..., 0], x[..., 0], mean, inv_std, weight, bias, dx[..., 0], given, activation
         )
         return dx, dweight, dbias
-    many, kind = num * channels * size, CODES[activation]
-    dys, values, center, root, w, b, written = _arrays(dy, x, mean, inv_std, weight, bias, dx)
+    many, kind, like = num * channels * size, CODES[activation], _LIKE[x.dtype]
+    dweight, dbias = torch.empty_like(weight), torch.empty_like(bias)
     if num_groups == 0 and size < planes.SMALL:
-        found = np.empty((2, channels))
-        flat = dys.reshape(num, -1), values.reshape(num, -1), center, root, w, b
-        pieces = *flat, written.reshape(num, -1), *found, given, kind
+        at = _addresses(dy, x, mean, inv_std, weight, bias, dx, dweight, dbias)
         each(
-            lambda part, start, stop: planes.backward(*pieces, start, stop),
+            lambda part, start, stop: planes.backward(
+                like, at, num, size, channels, given, kind, start, stop
+            ),
             parts(channels, many),
         )
-        dweight, dbias = torch.from_numpy(found).to(x.dtype)
         return dx, dweight, dbias
     count = num if num_groups == 0 else channels // num_groups
     if given:
-        num_groups, count, (center, root) = _each_alone(num, channels, center, root)
-    sums = np.empty((num * channels, 2))
-    arrays = dys.reshape(-1, size), values.reshape(-1, size), center, root, w, b
-    options = written.reshape(-1, size), sums, num_groups, count, given, kind, _streams(dx)
+        num_groups, count = channels, 1
+    sums = _float64(2 * num * channels)
+    at = _addresses(dy, x, mean, inv_std, weight, bias, dx, sums)
+    options = num_groups, count, given, kind, _streams(dx)
     each(
-        lambda part, start, stop: groups.backward(*arrays, *options, start, stop),
-        parts(len(center), many),
+        lambda part, start, stop: groups.backward(
+            like, at, num * channels, size, channels, *options, start, stop
+        ),
+        parts(num * channels // count, many),
     )
-    dbias, dweight = torch.from_numpy(sums.reshape(num, channels, 2).sum(0).T).to(x.dtype)
+    groups.add_segments(like, _addresses(dweight, dbias, sums), num, channels)
     return dx, dweight, dbias
-
-
-def _each_alone(num: int, channels: int, *moments: Array) -> tuple[int, int, tuple[Array, ...]]:
-    """Return groups, their segments and moments where statistics are given: one after the other.
-
-    Segments need nothing of one another then, so they are taken in the order of memory.
-    """
-    return channels, 1, tuple(np.tile(one, num) for one in moments)
 
 
 def _columns_forward(
@@ -218,24 +204,22 @@ def _columns_forward(
     eps: float,
     activation: str | None,
 ) -> None:
-    ranges = parts(len(x), x.numel())
-    source, target = _arrays(x, y)
+    like, sizes, ranges = _LIKE[x.dtype], tuple(x.shape), parts(len(x), x.numel())
     if given is None:
-        sums = np.zeros((2, len(ranges), x.shape[1]))
-        each(
-            lambda part, start, stop: columns.moments(
-                source, sums[0, part], sums[1, part], start, stop
-            ),
-            ranges,
-        )
-        offset, square = sums.sum(1) / len(x)
-        mean.copy_(torch.from_numpy(source[0] + offset))
-        var.copy_(torch.from_numpy(np.maximum(square - offset * offset, 0.0)))
+        sums = torch.empty(len(ranges), 2, x.shape[1], dtype=torch.float64)
+        at = _addresses(x, sums)
+        each(lambda *part: columns.moments(like, at, *sizes, *part), ranges)
+        offset, square = sums.sum(0) / len(x)
+        torch.add(x[0], offset, out=mean)
+        torch.clamp(square - offset * offset, min=0.0, out=var)
     scale = (inverse_std(var, eps) * weight).to(x.dtype)
     high, low = _high_and_low(mean, x)
-    arrays = *_arrays(high, scale, bias - low * scale), target
+    shift = bias - low * scale
+    more = _addresses(x, high, scale, shift, y)
     options = CODES[activation], _streams(y)
-    each(lambda part, start, stop: columns.forward(source, *arrays, *options, start, stop), ranges)
+    each(
+        lambda part, start, stop: columns.forward(like, more, *sizes, *options, start, stop), ranges
+    )
 
 
 def _columns_backward(
@@ -249,24 +233,24 @@ def _columns_backward(
     given: bool,
     activation: str | None,
 ) -> tuple[Tensor, Tensor]:
-    ranges, kind = parts(len(x), x.numel()), CODES[activation]
+    like, sizes, kind = _LIKE[x.dtype], tuple(x.shape), CODES[activation]
+    ranges = parts(len(x), x.numel())
     scale = (inv_std * weight).to(x.dtype)
     high, low = _high_and_low(mean, x)
-    arrays = _arrays(dy, x, high, scale, bias - low * scale)
-    sums = np.zeros((2, len(ranges), x.shape[1]))
-    (center,) = _arrays(mean)
-    each(
-        lambda part, start, stop: columns.gradient_sums(
-            *arrays[:2], center, *arrays[2:], sums[0, part], sums[1, part], kind, start, stop
-        ),
-        ranges,
-    )
-    total, product = torch.from_numpy(sums.sum(1))
+    shift = bias - low * scale
+    sums = torch.empty(len(ranges), 2, x.shape[1], dtype=torch.float64)
+    at = _addresses(dy, x, mean, high, scale, shift, sums)
+    each(lambda *part: columns.gradient_sums(like, at, *sizes, kind, *part), ranges)
+    total, product = sums.sum(0)
     share = 0.0 if given else inv_std * weight / len(x)
     slope = (-share * inv_std * inv_std * product).to(x.dtype)
     offset = (-share * total).to(x.dtype) - low * slope
-    more = *_arrays(slope, offset, dx), kind, _streams(dx)
-    each(lambda part, start, stop: columns.backward(*arrays, *more, start, stop), ranges)
+    more = _addresses(dy, x, high, scale, shift, slope, offset, dx)
+    options = kind, _streams(dx)
+    each(
+        lambda part, start, stop: columns.backward(like, more, *sizes, *options, start, stop),
+        ranges,
+    )
     return (product * inv_std).to(x.dtype), total.to(x.dtype)
 
 
@@ -276,14 +260,9 @@ def _high_and_low(mean: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     return high, (mean - high).to(x.dtype)
 
 
-def _arrays(*tensors: Tensor) -> tuple[Array, ...]:
-    return tuple([(t.detach() if t.requires_grad else t).numpy() for t in tensors])
-
-
-@functools.lru_cache(maxsize=64)
-def _no_rows(dtype: torch.dtype, width: int) -> Array:
-    """Return an array of no rows, in place of None: the kernels are compiled once for both."""
-    return torch.empty(0, width, dtype=dtype).numpy()
+def _addresses(*tensors: Tensor | None) -> tuple[int, ...]:
+    """Return where the values lie, 0 for None; the tensors have to outlive their use."""
+    return tuple([0 if tensor is None else tensor.data_ptr() for tensor in tensors])
 
 
 def _float64(size: int) -> Tensor:
@@ -291,7 +270,7 @@ def _float64(size: int) -> Tensor:
 
 
 def _doubles(*tensors: Tensor) -> tuple[Tensor, ...]:
-    return tuple(tensor.to(torch.float64) for tensor in tensors)
+    return tuple(tensor.to(torch.float64).contiguous() for tensor in tensors)
 
 
 def _streams(out: Tensor) -> bool:

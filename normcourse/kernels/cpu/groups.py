@@ -13,7 +13,7 @@ import numpy as np
 
 from normcourse.kernels.cpu import vectors as v
 from normcourse.kernels.cpu.compiled import SUMS, compiled
-from normcourse.kernels.cpu.memory import fetch, stream
+from normcourse.kernels.cpu.memory import STAGE, array_at, doubles_at, keep, room_of, stage, stream
 
 
 @compiled()
@@ -86,41 +86,53 @@ def _sums(
 
 @compiled()
 def forward(
-    x: Any, weight: Any, bias: Any, y: Any, mean: Any, var: Any, groups: int, count: int,
-    given: bool, eps: float, kind: int, streaming: bool, start: int, stop: int,
+    like: Any, at: Any, number: int, size: int, channels: int, groups: int, count: int, given: bool,
+    eps: float, kind: int, streaming: bool, start: int, stop: int,
 ) -> None:  # fmt: skip
     """Write y, mean and var of groups ``start`` to ``stop``; x and y are (N * C, S).
 
-    While a group is written, which waits for memory, the next one is summed in the same loops.
-    ``given``: mean and var are inputs, as BatchNorm's at inference.
+    ``at`` holds the addresses of x, weight, bias, y, mean and var. While a group is written, which
+    waits for memory, the next one is summed in the same loops. ``given``: mean and var are inputs
+    (C,), as BatchNorm's at inference.
     """
-    channels, size = weight.size, x.shape[1]
-    floor = x.dtype.type(v.floor_of(kind))
-    outs = np.empty((1, size), x.dtype) if streaming else y
-    shift, total, squares = x.dtype.type(0), 0.0, 0.0
-    if not given:
-        shift = _near_mean(x, start, count, groups, channels)
-        total, squares = _sums(x, np.float64(shift), False, start, count, groups, channels)
+    shape = number, size
+    x, y = array_at(at[0], shape, like), array_at(at[3], shape, like)
+    weight, bias = array_at(at[1], channels, like), array_at(at[2], channels, like)
+    means = channels if given else number // count
+    mean, var = doubles_at(at[4], means), doubles_at(at[5], means)
+    floor, near = like.dtype.type(v.floor_of(kind)), stage(like)
+    shift, total, squares = like.dtype.type(0), 0.0, 0.0
     for group in range(start, stop):
+        m = group % channels if given else group
         if not given:
+            if streaming or group == start:
+                shift = _near_mean(x, group, count, groups, channels)
+                total, squares = _sums(x, np.float64(shift), False, group, count, groups, channels)
             origin = np.float64(shift)
             if not v.fine(squares, count * size):
                 origin = np.float64(x[_place(group, 0, groups, channels)[0], 0])
                 total, squares = _sums(x, origin, True, group, count, groups, channels)
-            found = v.from_sums(total, squares, origin, count * size)
-            mean[group], var[group] = found
-        inv_std = v.inverse_root(var[group], eps)
-        high = x.dtype.type(mean[group])
-        low = x.dtype.type(mean[group] - np.float64(high))
-        ahead = not given and group + 1 < stop
+            mean[m], var[m] = v.from_sums(total, squares, origin, count * size)
+        inv_std = v.inverse_root(var[m], eps)
+        high = like.dtype.type(mean[m])
+        low = like.dtype.type(mean[m] - np.float64(high))
+        ahead = not given and not streaming and group + 1 < stop
         total, squares = 0.0, 0.0
         if ahead:
             shift = _near_mean(x, group + 1, count, groups, channels)
         for k in range(count):
             segment, channel = _place(group, k, groups, channels)
-            scale = x.dtype.type(inv_std * np.float64(weight[channel]))
+            scale = like.dtype.type(inv_std * np.float64(weight[channel]))
             offset = bias[channel] - low * scale
-            out = outs[0 if streaming else segment]
+            if streaming:
+                for a in range(0, size, STAGE):
+                    b = min(a + STAGE, size)
+                    out = near[: b - a]
+                    v.affine_one(x[segment, a:b], high, scale, offset, floor, out)
+                    v.activate(out, kind)
+                    stream(out, y[segment, a:b])
+                continue
+            out = y[segment]
             if ahead:
                 coming = x[_place(group + 1, k, groups, channels)[0]]
                 part = _write_and_sum(x[segment], high, scale, offset, floor, out, coming, shift)
@@ -129,9 +141,6 @@ def forward(
             else:
                 v.affine_one(x[segment], high, scale, offset, floor, out)
             v.activate(out, kind)
-            if streaming:
-                after = _place(group, min(k + 1, count - 1), groups, channels)[0]
-                stream(out, y[segment], x[after])
 
 
 @compiled()
@@ -149,26 +158,34 @@ def _before(dy: Any, x: Any, high: Any, scale: Any, offset: Any, kind: int, out:
 
 @compiled()
 def backward(
-    dy: Any, x: Any, mean: Any, inv_std: Any, weight: Any, bias: Any, dx: Any, sums: Any,
-    groups: int, count: int, given: bool, kind: int, streaming: bool, start: int, stop: int,
+    like: Any, at: Any, number: int, size: int, channels: int, groups: int, count: int, given: bool,
+    kind: int, streaming: bool, start: int, stop: int,
 ) -> None:  # fmt: skip
     """Write dx of groups ``start`` to ``stop`` and, per segment, sums of dz and dz * x_hat.
 
+    ``at`` holds the addresses of dy, x, mean, inv_std, weight, bias, dx and the sums (N * C, 2).
     Two passes: no dx can be written before both sums over the whole group are known.
     """
-    channels, size = weight.size, x.shape[1]
-    near, before = np.empty(size, x.dtype), np.empty(size, x.dtype)
+    shape = number, size
+    dy, x = array_at(at[0], shape, like), array_at(at[1], shape, like)
+    means = channels if given else number // count
+    mean, inv_std = doubles_at(at[2], means), doubles_at(at[3], means)
+    weight, bias = array_at(at[4], channels, like), array_at(at[5], channels, like)
+    dx, sums = array_at(at[6], shape, like), doubles_at(at[7], (number, 2))
+    near, room = stage(like), room_of(size)
+    before = array_at(room.ctypes.data, size, like)
     for group in range(start, stop):
-        root = inv_std[group]
-        high = x.dtype.type(mean[group])
-        low = x.dtype.type(mean[group] - np.float64(high))
-        inv_root = x.dtype.type(root)
+        m = group % channels if given else group
+        root = inv_std[m]
+        high = like.dtype.type(mean[m])
+        low = like.dtype.type(mean[m] - np.float64(high))
+        inv_root = like.dtype.type(root)
         less = -low * inv_root
         total, product = 0.0, 0.0
         for k in range(count):
             segment, channel = _place(group, k, groups, channels)
             gamma = np.float64(weight[channel])
-            scale = x.dtype.type(root * gamma)
+            scale = like.dtype.type(root * gamma)
             moved = bias[channel] - low * scale
             dz = _before(dy[segment], x[segment], high, scale, moved, kind, before)
             found = v.gradient_sums(dz, x[segment], high, inv_root, less)
@@ -176,17 +193,32 @@ def backward(
             total += gamma * found[0]
             product += gamma * found[1]
         share = 0.0 if given else root / (count * size)  # given statistics do not depend on x
-        slope = x.dtype.type(-share * root * product)
-        offset = x.dtype.type(-share * total) - low * slope
+        slope = like.dtype.type(-share * root * product)
+        offset = like.dtype.type(-share * total) - low * slope
+        step = STAGE if streaming else size
         for k in range(count):
             segment, channel = _place(group, k, groups, channels)
-            scale = x.dtype.type(root * np.float64(weight[channel]))
+            scale = like.dtype.type(root * np.float64(weight[channel]))
             moved = bias[channel] - low * scale
-            dz = _before(dy[segment], x[segment], high, scale, moved, kind, before)
-            if streaming:
-                coming = _place(group, min(k + 1, count - 1), groups, channels)[0]
-                fetch(dy[coming])
-                v.gradient_one(dz, x[segment], high, scale, slope, offset, near)
-                stream(near, dx[segment], x[coming])
-            else:
-                v.gradient_one(dz, x[segment], high, scale, slope, offset, dx[segment])
+            for a in range(0, size, step):
+                b = min(a + step, size)
+                part = x[segment, a:b]
+                dz = _before(dy[segment, a:b], part, high, scale, moved, kind, before[: b - a])
+                out = near[: b - a] if streaming else dx[segment]
+                v.gradient_one(dz, part, high, scale, slope, offset, out)
+                if streaming:
+                    stream(out, dx[segment, a:b])
+    keep(room)
+
+
+@compiled()
+def add_segments(like: Any, at: Any, num: int, channels: int) -> None:
+    """Write dweight and dbias from the sums of segments; ``at`` has the addresses of the three."""
+    dweight, dbias = array_at(at[0], channels, like), array_at(at[1], channels, like)
+    sums = doubles_at(at[2], (num, channels, 2))
+    for c in range(channels):
+        total, product = 0.0, 0.0
+        for n in range(num):
+            total += sums[n, c, 0]
+            product += sums[n, c, 1]
+        dweight[c], dbias[c] = product, total

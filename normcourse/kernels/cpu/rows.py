@@ -12,7 +12,7 @@ import numpy as np
 
 from normcourse.kernels.cpu import vectors as v
 from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
-from normcourse.kernels.cpu.memory import fetch, stream
+from normcourse.kernels.cpu.memory import STAGE, array_at, doubles_at, keep, room_of, stage, stream
 
 FLUSH = 32  # rows whose weight gradients are summed in x's dtype before float64 takes them
 
@@ -100,34 +100,62 @@ def _mean_square(row: Any, squares: float) -> float:
 
 
 @compiled()
+def _sums(row: Any, centered: bool) -> tuple[Any, tuple[float, float]]:
+    """Return the shift of a row's sums, and the sums."""
+    shift = _near_mean(row) if centered else row.dtype.type(0)
+    return shift, v.near_sums(row, shift)
+
+
+@compiled()
+def _scales(
+    row: Any, shift: Any, sums: tuple[float, float], eps: float, centered: bool
+) -> tuple[float, float, Any, Any, Any]:
+    """Return mean and inv_std of a row from its sums, and what :func:`.vectors.line` takes."""
+    mu, var = _moments(row, shift, sums) if centered else (0.0, _mean_square(row, sums[1]))
+    root = v.inverse_root(var, eps)
+    high, scale = row.dtype.type(mu), row.dtype.type(root)
+    return mu, root, high, scale, row.dtype.type(-(mu - np.float64(high)) * root)
+
+
+@compiled()
 def forward(
-    x: Any, residual: Any, total: Any, weight: Any, bias: Any, y: Any, mean: Any, inv_std: Any,
-    eps: float, centered: bool, kind: int, streaming: bool, start: int, stop: int,
+    like: Any, at: Any, number: int, width: int, period: int, eps: float, centered: bool, kind: int,
+    streaming: bool, start: int, stop: int,
 ) -> None:  # fmt: skip
     """Write y, mean and inv_std of rows ``start`` to ``stop``; row r takes weight[r % P].
 
-    With a residual, ``total = x + residual`` is written too and normalized in x's place. While a
-    row is written, which waits for memory, the next one is summed in the same loop.
+    ``at`` holds the addresses of x, residual, total, weight, bias, y, mean and inv_std. With a
+    residual, ``total = x + residual`` is written too and normalized in x's place; 0 is none. While
+    a row is written, which waits for memory, the next one is summed in the same loop.
     """
-    width, period, adds = x.shape[1], weight.shape[0], residual.shape[0] > 0
-    floor = x.dtype.type(v.floor_of(kind))
-    outs = np.empty((1, width), x.dtype) if streaming else y
+    shape, adds = (number, width), at[1] != 0
+    x, total = array_at(at[0], shape, like), array_at(at[2], shape, like)
+    residual = array_at(at[1], shape if adds else (0, width), like)
+    weight, bias = array_at(at[3], (period, width), like), array_at(at[4], (period, width), like)
+    y = array_at(at[5], shape, like)
+    mean, inv_std = doubles_at(at[6], number), doubles_at(at[7], number)
+    floor = like.dtype.type(v.floor_of(kind))
+    if streaming:
+        near = stage(like)
+        for i in range(start, stop):
+            if adds:
+                v.add(x[i], residual[i], total[i])
+            row, p = total[i], i % period
+            found = _sums(row, centered)
+            mean[i], inv_std[i], high, scale, less = _scales(row, *found, eps, centered)
+            for a in range(0, width, STAGE):
+                b = min(a + STAGE, width)
+                out = near[: b - a]
+                v.affine(row[a:b], high, scale, less, weight[p, a:b], bias[p, a:b], floor, out)
+                v.activate(out, kind)
+                stream(out, y[i, a:b])
+        return
     if adds:
         v.add(x[start], residual[start], total[start])
-    first = total[start]  # without a residual total is x
-    shift, squares, sums = first[0], 0.0, (0.0, 0.0)
-    if centered:
-        shift = _near_mean(first)
-        sums = v.near_sums(first, shift)
-    else:
-        squares = v.near_sums(first, x.dtype.type(0))[1]
+    shift, sums = _sums(total[start], centered)
     for i in range(start, stop):
-        row, out, p = total[i], outs[0 if streaming else i], i % period if period > 1 else 0
-        mu, var = _moments(row, shift, sums) if centered else (0.0, _mean_square(row, squares))
-        root = v.inverse_root(var, eps)
-        mean[i], inv_std[i] = mu, root
-        high, scale = x.dtype.type(mu), x.dtype.type(root)
-        less = x.dtype.type(-(mu - np.float64(high)) * root)
+        row, out, p = total[i], y[i], i % period if period > 1 else 0
+        mean[i], inv_std[i], high, scale, less = _scales(row, shift, sums, eps, centered)
         if i + 1 < stop:
             if adds:
                 v.add(x[i + 1], residual[i + 1], total[i + 1])
@@ -138,12 +166,10 @@ def forward(
                     row, high, scale, less, weight[p], bias[p], floor, out, coming, shift
                 )
             else:
-                squares = _write_and_square(row, scale, weight[p], floor, out, coming)
+                sums = (0.0, _write_and_square(row, scale, weight[p], floor, out, coming))
         else:
             v.affine(row, high, scale, less, weight[p], bias[p], floor, out)
         v.activate(out, kind)
-        if streaming:
-            stream(out, y[i], x[min(i + 1, stop - 1)])
 
 
 @compiled(SUMS)
@@ -216,39 +242,71 @@ def _dx_of_both(
 
 @compiled()
 def backward(
-    dy: Any, x: Any, mean: Any, inv_std: Any, weight: Any, bias: Any, dtotal: Any, dx: Any,
-    dweight: Any, dbias: Any, centered: bool, kind: int, streaming: bool, start: int, stop: int,
+    like: Any, at: Any, number: int, width: int, period: int, centered: bool, kind: int,
+    streaming: bool, part: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    """Write dx of rows ``start`` to ``stop`` and add to the float64 dweight and dbias (P, M)."""
-    width, period, adds = x.shape[1], weight.shape[0], dtotal.shape[0] > 0
-    outs = np.empty((1, width), x.dtype) if streaming else dx
-    before, lowest = np.empty((1, width), x.dtype), x.dtype.type(-np.inf)
+    """Write dx of rows ``start`` to ``stop``, and float64 dweight and dbias (P, M) of this part.
+
+    ``at`` holds the addresses of dy, x, mean, inv_std, weight, bias, dtotal, dx and of the sums of
+    all parts (parts, 2, P, M); dtotal at 0 is none.
+    """
+    shape, adds = (number, width), at[6] != 0
+    dy, x = array_at(at[0], shape, like), array_at(at[1], shape, like)
+    mean, inv_std = doubles_at(at[2], number), doubles_at(at[3], number)
+    weight, bias = array_at(at[4], (period, width), like), array_at(at[5], (period, width), like)
+    dtotal = array_at(at[6], shape if adds else (0, width), like)
+    dx = array_at(at[7], shape, like)
+    sums = doubles_at(at[8], (part + 1, 2, period, width))
+    dweight, dbias = sums[part, 0], sums[part, 1]
+    dweight[:], dbias[:] = 0.0, 0.0
+    near, lowest = stage(like), like.dtype.type(-np.inf)
+    room = room_of((1 + 2 * period) * width)
+    before = array_at(room.ctypes.data, (1, width), like)
+    some_dweight = array_at(room.ctypes.data + 8 * width, (period, width), like)
+    some_dbias = array_at(room.ctypes.data + 8 * (1 + period) * width, (period, width), like)
+    some_dweight[:], some_dbias[:] = 0, 0
     dzs = dy if kind == v.NONE else before
-    some_dweight, some_dbias = np.zeros(weight.shape, x.dtype), np.zeros(weight.shape, x.dtype)
     for i in range(start, stop):
         p = i % period if period > 1 else 0
-        high, scale = x.dtype.type(mean[i]), x.dtype.type(inv_std[i])
-        low = x.dtype.type(mean[i] - np.float64(high))
+        high, scale = like.dtype.type(mean[i]), like.dtype.type(inv_std[i])
+        low = like.dtype.type(mean[i] - np.float64(high))
         less = -low * scale
         if kind != v.NONE:  # what went into the activation is cheaper computed than kept
             v.affine(x[i], high, scale, less, weight[p], bias[p], lowest, before[0])
             v.chain(dy[i], before[0], kind)
-        dz, out, w = dzs[i if kind == v.NONE else 0], outs[0 if streaming else i], weight[p]
+        dz, w = dzs[i if kind == v.NONE else 0], weight[p]
         total, product = _gradient_sums(
             dz, x[i], high, scale, less, w, some_dweight[p], some_dbias[p], centered
         )
-        slope = x.dtype.type(-inv_std[i] * inv_std[i] * product / width)
-        offset = x.dtype.type(-inv_std[i] * total / width) - low * slope
-        coming = min(i + 1, stop - 1)
-        if streaming:
-            fetch(dy[coming])
-        if adds:
-            _dx_of_both(dz, x[i], high, scale, w, slope, offset, dtotal[i], out)
-        else:
-            _dx(dz, x[i], high, scale, w, slope, offset, out)
-        if streaming:
-            stream(out, dx[i], x[coming])
+        slope = like.dtype.type(-inv_std[i] * inv_std[i] * product / width)
+        offset = like.dtype.type(-inv_std[i] * total / width) - low * slope
+        step = STAGE if streaming else width
+        for a in range(0, width, step):
+            b = min(a + step, width)
+            out = near[: b - a] if streaming else dx[i]
+            if adds:
+                _dx_of_both(
+                    dz[a:b], x[i, a:b], high, scale, w[a:b], slope, offset, dtotal[i, a:b], out
+                )
+            else:
+                _dx(dz[a:b], x[i, a:b], high, scale, w[a:b], slope, offset, out)
+            if streaming:
+                stream(out, dx[i, a:b])
         if (i - start) % FLUSH == FLUSH - 1 or i == stop - 1:
             for k in range(period):
                 v.flush(some_dweight[k], dweight[k])
                 v.flush(some_dbias[k], dbias[k])
+    keep(room)
+
+
+@compiled()
+def add_parts(like: Any, at: Any, parts: int, size: int) -> None:
+    """Write dweight and dbias from the sums of all parts; ``at`` has the addresses of the three."""
+    sums = doubles_at(at[2], (parts, 2, size))
+    for k in range(2):
+        out = array_at(at[k], size, like)
+        for j in range(size):
+            total = sums[0, k, j]
+            for part in range(1, parts):
+                total += sums[part, k, j]
+            out[j] = total

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from normcourse.kernels.activations import CODES
 from normcourse.kernels.gpu import columns, plans, pools, rows
+from normcourse.kernels.plain import sizes
 
 TAKES_HALF = True  # float16 and bfloat16 as they are
 
@@ -32,7 +33,7 @@ def rows_forward(
     activation: str | None,
     out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Normalize the rows of x (R, M), or of x + residual; row r takes weight[r % P] of (P, M).
+    """Normalize the rows of x (*, M), or of x + residual; row r takes weight[r % P] of (P, M).
 
     Returns:
         y; the rows that were normalized; their mean (0 unless ``centered``) and inv_std, (R,) in
@@ -40,7 +41,7 @@ def rows_forward(
     """
     y = torch.empty_like(x) if out is None else out
     total = x if residual is None else torch.empty_like(x)
-    (num, width), period = x.shape, len(weight)
+    num, width, period = sizes(x, weight)
     mean = torch.empty if centered else torch.zeros
     moments = mean(num, dtype=torch.float64, device=x.device), _float64(num, x)
     tensors = x, x if residual is None else residual, total, weight, bias, y, *moments
@@ -76,7 +77,7 @@ def rows_backward(
     ``dtotal``, the gradient that reaches x + residual by other ways, is added to dx.
     """
     dx = torch.empty_like(x) if out is None else out
-    (num, width), period = x.shape, len(weight)
+    num, width, period = sizes(x, weight)
     examples = num // period
     known = dy, x, mean, inv_std, weight, bias
     tensors = *known, x if dtotal is None else dtotal, dx
@@ -95,7 +96,7 @@ def rows_backward(
                 *tensors, width, period, *options, plans.TILE, _acc(x), **_warps(plans.TILE)
             )
             sums = _column_sums(known, examples, width, period, True, activation)
-    dweight, dbias = sums.sum(1)
+    dweight, dbias = sums.sum(1).view(2, *weight.shape)
     return dx, dweight, dbias
 
 
