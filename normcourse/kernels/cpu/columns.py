@@ -16,8 +16,8 @@ from normcourse.kernels.cpu.memory import (
     array_at,
     doubles_at,
     keep,
+    on_stack,
     room_of,
-    stage,
     stream,
 )
 
@@ -54,7 +54,7 @@ def forward(
     """
     x, y = array_at(at[0], (number, width), like), array_at(at[4], (number, width), like)
     high, scale = array_at(at[1], width, like), array_at(at[2], width, like)
-    shift, near = array_at(at[3], width, like), stage(like)
+    shift, near = array_at(at[3], width, like), array_at(on_stack(STAGE), STAGE, like)
     floor, step = like.dtype.type(v.floor_of(kind)), STAGE if streaming else width
     for i in range(start, stop):
         for a in range(0, width, step):
@@ -126,7 +126,11 @@ def backward(
     high, scale = array_at(at[2], width, like), array_at(at[3], width, like)
     shift, slope = array_at(at[4], width, like), array_at(at[5], width, like)
     offset, dx = array_at(at[6], width, like), array_at(at[7], (number, width), like)
-    near, room, step = stage(like), room_of(width), STAGE if streaming else width
+    near, room, step = (
+        array_at(on_stack(STAGE), STAGE, like),
+        room_of(width),
+        STAGE if streaming else width,
+    )
     before = array_at(room.ctypes.data, width, like)
     for i in range(start, stop):
         for a in range(0, width, step):

@@ -13,7 +13,15 @@ import numpy as np
 
 from normcourse.kernels.cpu import vectors as v
 from normcourse.kernels.cpu.compiled import SUMS, compiled
-from normcourse.kernels.cpu.memory import STAGE, array_at, doubles_at, keep, room_of, stage, stream
+from normcourse.kernels.cpu.memory import (
+    STAGE,
+    array_at,
+    doubles_at,
+    keep,
+    on_stack,
+    room_of,
+    stream,
+)
 
 
 @compiled()
@@ -100,7 +108,7 @@ def forward(
     weight, bias = array_at(at[1], channels, like), array_at(at[2], channels, like)
     means = channels if given else number // count
     mean, var = doubles_at(at[4], means), doubles_at(at[5], means)
-    floor, near = like.dtype.type(v.floor_of(kind)), stage(like)
+    floor, near = like.dtype.type(v.floor_of(kind)), array_at(on_stack(STAGE), STAGE, like)
     shift, total, squares = like.dtype.type(0), 0.0, 0.0
     for group in range(start, stop):
         m = group % channels if given else group
@@ -172,7 +180,7 @@ def backward(
     mean, inv_std = doubles_at(at[2], means), doubles_at(at[3], means)
     weight, bias = array_at(at[4], channels, like), array_at(at[5], channels, like)
     dx, sums = array_at(at[6], shape, like), doubles_at(at[7], (number, 2))
-    near, room = stage(like), room_of(size)
+    near, room = array_at(on_stack(STAGE), STAGE, like), room_of(size)
     before = array_at(room.ctypes.data, size, like)
     for group in range(start, stop):
         m = group % channels if given else group

@@ -79,21 +79,25 @@ def keep(room: Any) -> None:
     room[room.size - 1] = 0.0
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _stage(context: Any) -> Any:
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def on_stack(context: Any, values: Any) -> Any:
+    """Return the address of a line of the cache on the stack, with room for ``values`` float64.
+
+    It is valid until the loop that calls this returns. Only a number that is known when the loop
+    is compiled will do. The compiler sees that nothing else lies there, and need not look whether
+    what it reads is what it writes.
+    """
+    if not isinstance(values, types.IntegerLiteral):
+        return None
+
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        room = ir.ArrayType(ir.VectorType(ir.FloatType(), LINE // 4), STAGE * 8 // LINE)
-        place = cgutils.alloca_once(builder, room)
+        line = ir.VectorType(ir.FloatType(), LINE // 4)
+        lines = -(-values.literal_value * 8 // LINE)
+        place = cgutils.alloca_once(builder, ir.ArrayType(line, lines))
         place.align = LINE
-        return builder.bitcast(place, cgutils.voidptr_t)
+        return builder.ptrtoint(place, args[0].type)
 
-    return types.voidptr(), codegen
-
-
-@compiled()
-def stage(like: Any) -> Any:
-    """Return an array of ``STAGE`` values on the stack of the calling loop."""
-    return carray(_stage(), STAGE, like.dtype)
+    return types.intp(values), codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]

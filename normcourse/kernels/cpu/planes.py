@@ -15,11 +15,13 @@ import numpy as np
 
 from normcourse.kernels.cpu import columns
 from normcourse.kernels.cpu import vectors as v
-from normcourse.kernels.cpu.compiled import SUMS, compiled
-from normcourse.kernels.cpu.memory import array_at, doubles_at, fetch, keep, room_of
+from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
+from normcourse.kernels.cpu.memory import array_at, doubles_at, fetch, keep, on_stack, room_of
 
 BLOCK = 1024  # values of an example that stand side by side
+AT_ONCE = 4  # examples that touch the sums at once
 FLUSH = 32  # examples that are summed in x's dtype before float64 takes them
+THREE, FIVE = 3 * BLOCK, 5 * BLOCK  # room for as many values at every place
 SMALL = 256  # positions below which a channel is a place among others
 
 
@@ -65,30 +67,62 @@ def _add_sums(x: Any, shift: Any, total: Any, squares: Any) -> None:
         squares[j] += d * d
 
 
+@compiled(SUMS)
+def _add_sums_of_four(
+    x0: Any, x1: Any, x2: Any, x3: Any, shift: Any, total: Any, squares: Any
+) -> None:
+    """Do so for four examples at once, which touches the sums once."""
+    for j in range(shift.size):
+        d, e, f, g = x0[j] - shift[j], x1[j] - shift[j], x2[j] - shift[j], x3[j] - shift[j]
+        total[j] += (d + e) + (f + g)
+        squares[j] += (d * d + e * e) + (f * f + g * g)
+
+
 @compiled()
 def _moments(
-    x: Any, a: int, b: int, size: int, shift: Any, few: Any, sums: Any, mean: Any, var: Any
-) -> None:
+    x: Any, a: int, b: int, size: int, shift: Any, total: Any, squares: Any, sums: Any, mean: Any,
+    var: Any,
+) -> None:  # fmt: skip
     """Write mean and variance of the channels that lie at ``a`` to ``b`` of every example."""
     number, count = x.shape[0], x.shape[0] * size
     _near_means(x, a, b, size, shift)
     sums[:] = 0.0
-    for n in range(number):
-        fetch(x[min(n + 1, number - 1), a:b])
-        _add_sums(x[n, a:b], shift, few[0], few[1])
-        if n % FLUSH == FLUSH - 1 or n == number - 1:
-            v.flush(few[0, : b - a], sums[0, : b - a])
-            v.flush(few[1, : b - a], sums[1, : b - a])
+    shift, total, squares = shift[: b - a], total[: b - a], squares[: b - a]
+    n = 0
+    while n < number:
+        step = AT_ONCE if n + AT_ONCE <= number else 1
+        for k in range(n + step, min(n + 2 * step, number)):
+            fetch(x[k, a:b])
+        if step == AT_ONCE:
+            _add_sums_of_four(
+                x[n, a:b], x[n + 1, a:b], x[n + 2, a:b], x[n + 3, a:b], shift, total, squares
+            )
+        else:
+            _add_sums(x[n, a:b], shift, total, squares)
+        n += step
+        if n % FLUSH == 0 or n == number:
+            v.flush(total, sums[0, : b - a])
+            v.flush(squares, sums[1, : b - a])
     for c in range(mean.size):
         j, k = c * size, (c + 1) * size
-        origin, total, squares = np.float64(shift[j]), _sum(sums[0, j:k]), _sum(sums[1, j:k])
-        if not v.fine(squares, count):  # where float32 has no such squares, anew
-            origin, total, squares = np.float64(x[0, a + j]), 0.0, 0.0
+        origin, first, second = np.float64(shift[j]), _sum(sums[0, j:k]), _sum(sums[1, j:k])
+        if not v.fine(second, count):  # where float32 has no such squares, anew
+            origin, first, second = np.float64(x[0, a + j]), 0.0, 0.0
             for n in range(number):
                 found = v.shifted_sums(x[n, a + j : a + k], origin)
-                total += found[0]
-                squares += found[1]
-        mean[c], var[c] = v.from_sums(total, squares, origin, count)
+                first += found[0]
+                second += found[1]
+        mean[c], var[c] = v.from_sums(first, second, origin, count)
+
+
+@compiled(EACH)
+def _affine_of_two(
+    x0: Any, x1: Any, high: Any, scale: Any, shift: Any, floor: Any, y0: Any, y1: Any
+) -> None:
+    """Write two examples at once, which reads the parameters once; see :func:`.vectors.line`."""
+    for j in range(high.size):
+        y0[j] = v.at_least(v.line(x0[j], high[j], scale[j], shift[j]), floor)
+        y1[j] = v.at_least(v.line(x1[j], high[j], scale[j], shift[j]), floor)
 
 
 @compiled()
@@ -106,24 +140,31 @@ def forward(
     mean, var = doubles_at(at[4], channels), doubles_at(at[5], channels)
     some, floor = max(1, BLOCK // size), x.dtype.type(v.floor_of(kind))
     places = some * size
-    room = room_of(some + 7 * places)
+    room = room_of(some + 2 * places)
     base = room.ctypes.data
     inv_std, sums = doubles_at(base, some), doubles_at(base + 8 * some, (2, places))
-    many = array_at(base + 8 * (some + 2 * places), (3, places), like)
-    few = array_at(base + 8 * (some + 5 * places), (2, places), like)
-    few[:] = 0
+    many = array_at(on_stack(THREE), (3, places), like)
+    total = array_at(on_stack(BLOCK), places, like)
+    squares = array_at(on_stack(BLOCK), places, like)
+    total[:], squares[:] = 0, 0
     for c in range(start, stop, some):
         d = min(c + some, stop)
         a, b = c * size, d * size
         if not given:
-            _moments(x, a, b, size, many[0], few, sums, mean[c:d], var[c:d])
+            _moments(x, a, b, size, many[0], total, squares, sums, mean[c:d], var[c:d])
         for k in range(c, d):
             inv_std[k - c] = v.inverse_root(var[k], eps)
         _scaled(mean[c:d], inv_std, weight[c:d], bias[c:d], size, many)
-        for n in range(x.shape[0]):
-            out = y[n, a:b]
-            v.affine_each(x[n, a:b], many[0], many[1], many[2], floor, out)
-            v.activate(out, kind)
+        high, scale, shift = many[0, : b - a], many[1, : b - a], many[2, : b - a]
+        for n in range(0, number - 1, 2):
+            _affine_of_two(
+                x[n, a:b], x[n + 1, a:b], high, scale, shift, floor, y[n, a:b], y[n + 1, a:b]
+            )
+        if number % 2:
+            v.affine_each(x[-1, a:b], high, scale, shift, floor, y[-1, a:b])
+        if kind > v.RELU:
+            for n in range(number):
+                v.activate(y[n, a:b], kind)
     keep(room)
 
 
@@ -135,6 +176,28 @@ def _add_gradient_sums(
     for j in range(x.size):
         total[j] += dz[j]
         product[j] += dz[j] * v.line(x[j], high[j], root[j], less[j])
+
+
+@compiled(SUMS)
+def _add_gradient_sums_of_two(
+    dz0: Any, dz1: Any, x0: Any, x1: Any, high: Any, root: Any, less: Any, total: Any, product: Any
+) -> None:
+    """Do so for two examples at once, which touches the sums once."""
+    for j in range(high.size):
+        total[j] += dz0[j] + dz1[j]
+        first = dz0[j] * v.line(x0[j], high[j], root[j], less[j])
+        product[j] += first + dz1[j] * v.line(x1[j], high[j], root[j], less[j])
+
+
+@compiled(EACH)
+def _dx_of_two(
+    dz0: Any, dz1: Any, x0: Any, x1: Any, high: Any, scale: Any, slope: Any, offset: Any,
+    dx0: Any, dx1: Any,
+) -> None:  # fmt: skip
+    """Write two examples at once, see :func:`.columns.dx_each`."""
+    for j in range(high.size):
+        dx0[j] = scale[j] * dz0[j] + v.line(x0[j], high[j], slope[j], offset[j])
+        dx1[j] = scale[j] * dz1[j] + v.line(x1[j], high[j], slope[j], offset[j])
 
 
 @compiled()
@@ -154,42 +217,60 @@ def backward(
     dweight, dbias = array_at(at[7], channels, like), array_at(at[8], channels, like)
     some = max(1, BLOCK // size)
     places = some * size
-    room = room_of(13 * places + 2 * some)
+    room = room_of(2 * places + 2 * some)
     base = room.ctypes.data
-    sums, many = doubles_at(base, (2, places)), array_at(base + 16 * places, (5, places), like)
-    standard = array_at(base + 56 * places, (3, places), like)
-    few = array_at(base + 80 * places, (2, places), like)
-    before = array_at(base + 96 * places, places, like)
-    unit = array_at(base + 104 * places, (2, some), like)  # weight 1 and bias 0
-    few[:], unit[0], unit[1] = 0, 1, 0
+    sums, unit = doubles_at(base, (2, places)), array_at(base + 16 * places, (2, some), like)
+    many = array_at(on_stack(FIVE), (5, places), like)
+    standard = array_at(on_stack(THREE), (3, places), like)
+    before = array_at(on_stack(BLOCK), places, like)
+    totals = array_at(on_stack(BLOCK), places, like)
+    products = array_at(on_stack(BLOCK), places, like)
+    unit[0], unit[1], totals[:], products[:] = 1, 0, 0, 0  # weight 1 and bias 0
     for c in range(start, stop, some):
         d = min(c + some, stop)
         a, b, width = c * size, d * size, (d - c) * size
         _scaled(mean[c:d], inv_std[c:d], weight[c:d], bias[c:d], size, many)
         _scaled(mean[c:d], inv_std[c:d], unit[0, : d - c], unit[1, : d - c], size, standard)
-        high, scale, shift, out = many[0], many[1], many[2], before[:width]
+        high, scale, shift, out = many[0, :width], many[1, :width], many[2, :width], before[:width]
+        root, less = standard[1, :width], standard[2, :width]
         sums[:] = 0.0
-        for n in range(number):
-            piece, coming = x[n, a:b], min(n + 1, number - 1)
-            fetch(x[coming, a:b])
-            fetch(dy[coming, a:b])
-            dz = columns.gradient_before(dy[n, a:b], piece, high, scale, shift, kind, out)
-            _add_gradient_sums(dz, piece, high, standard[1], standard[2], few[0], few[1])
-            if n % FLUSH == FLUSH - 1 or n == number - 1:
-                v.flush(few[0, :width], sums[0, :width])
-                v.flush(few[1, :width], sums[1, :width])
+        n = 0
+        while n < number:
+            step = 2 if kind == v.NONE and n + 2 <= number else 1
+            for k in range(n + step, min(n + 2 * step, number)):
+                fetch(x[k, a:b])
+                fetch(dy[k, a:b])
+            if step == 2:
+                _add_gradient_sums_of_two(
+                    dy[n, a:b], dy[n + 1, a:b], x[n, a:b], x[n + 1, a:b], high, root, less, totals,
+                    products,
+                )  # fmt: skip
+            else:
+                piece = x[n, a:b]
+                dz = columns.gradient_before(dy[n, a:b], piece, high, scale, shift, kind, out)
+                _add_gradient_sums(dz, piece, high, root, less, totals, products)
+            n += step
+            if n % FLUSH == 0 or n == number:
+                v.flush(totals[:width], sums[0, :width])
+                v.flush(products[:width], sums[1, :width])
         for k in range(c, d):
             j = (k - c) * size
-            root = inv_std[k]
             total, product = _sum(sums[0, j : j + size]), _sum(sums[1, j : j + size])
             dweight[k], dbias[k] = product, total
-            share = 0.0 if given else root * np.float64(weight[k]) / (number * size)
-            slope = x.dtype.type(-share * root * product)
+            share = 0.0 if given else inv_std[k] * np.float64(weight[k]) / (number * size)
+            tilt = x.dtype.type(-share * inv_std[k] * product)
             low = x.dtype.type(mean[k] - np.float64(high[j]))
-            many[3, j : j + size] = slope
-            many[4, j : j + size] = x.dtype.type(-share * total) - low * slope
-        for n in range(number):
+            many[3, j : j + size] = tilt
+            many[4, j : j + size] = x.dtype.type(-share * total) - low * tilt
+        slope, offset = many[3, :width], many[4, :width]
+        pairs = number // 2 * 2 if kind == v.NONE else 0
+        for n in range(0, pairs, 2):
+            _dx_of_two(
+                dy[n, a:b], dy[n + 1, a:b], x[n, a:b], x[n + 1, a:b], high, scale, slope, offset,
+                dx[n, a:b], dx[n + 1, a:b],
+            )  # fmt: skip
+        for n in range(pairs, number):
             piece = x[n, a:b]
             dz = columns.gradient_before(dy[n, a:b], piece, high, scale, shift, kind, out)
-            columns.dx_each(dz, piece, high, scale, many[3], many[4], dx[n, a:b])
+            columns.dx_each(dz, piece, high, scale, slope, offset, dx[n, a:b])
     keep(room)

@@ -12,9 +12,20 @@ import numpy as np
 
 from normcourse.kernels.cpu import vectors as v
 from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
-from normcourse.kernels.cpu.memory import STAGE, array_at, doubles_at, keep, room_of, stage, stream
+from normcourse.kernels.cpu.memory import (
+    STAGE,
+    array_at,
+    doubles_at,
+    fetch,
+    keep,
+    on_stack,
+    room_of,
+    stream,
+)
 
 FLUSH = 32  # rows whose weight gradients are summed in x's dtype before float64 takes them
+WIDE = 1536  # values from which on parameters and their gradients leave no room in the L1 cache
+TOGETHER = 4  # such rows are handled side by side, chunk by chunk: a chunk of parameters stays near
 
 
 @compiled()
@@ -136,19 +147,32 @@ def forward(
     mean, inv_std = doubles_at(at[6], number), doubles_at(at[7], number)
     floor = like.dtype.type(v.floor_of(kind))
     if streaming:
-        near = stage(like)
-        for i in range(start, stop):
-            if adds:
-                v.add(x[i], residual[i], total[i])
-            row, p = total[i], i % period
-            found = _sums(row, centered)
-            mean[i], inv_std[i], high, scale, less = _scales(row, *found, eps, centered)
+        near, many = (
+            array_at(on_stack(STAGE), STAGE, like),
+            TOGETHER if width >= WIDE and period == 1 else 1,
+        )
+        room = room_of(3 * many)
+        high, scale, less = array_at(room.ctypes.data, (3, many), like)
+        for first in range(start, stop, many):
+            last = min(first + many, stop)
+            for i in range(first, last):
+                if adds:
+                    v.add(x[i], residual[i], total[i])
+                shift, sums = _sums(total[i], centered)
+                found = _scales(total[i], shift, sums, eps, centered)
+                mean[i], inv_std[i], high[i - first], scale[i - first], less[i - first] = found
             for a in range(0, width, STAGE):
-                b = min(a + STAGE, width)
+                b, p = min(a + STAGE, width), first % period
                 out = near[: b - a]
-                v.affine(row[a:b], high, scale, less, weight[p, a:b], bias[p, a:b], floor, out)
-                v.activate(out, kind)
-                stream(out, y[i, a:b])
+                for i in range(first, last):
+                    k = i - first
+                    v.affine(
+                        total[i, a:b], high[k], scale[k], less[k], weight[p, a:b], bias[p, a:b],
+                        floor, out,
+                    )  # fmt: skip
+                    v.activate(out, kind)
+                    stream(out, y[i, a:b])
+        keep(room)
         return
     if adds:
         v.add(x[start], residual[start], total[start])
@@ -259,7 +283,7 @@ def backward(
     sums = doubles_at(at[8], (part + 1, 2, period, width))
     dweight, dbias = sums[part, 0], sums[part, 1]
     dweight[:], dbias[:] = 0.0, 0.0
-    near, lowest = stage(like), like.dtype.type(-np.inf)
+    near, lowest = array_at(on_stack(STAGE), STAGE, like), like.dtype.type(-np.inf)
     room = room_of((1 + 2 * period) * width)
     before = array_at(room.ctypes.data, (1, width), like)
     some_dweight = array_at(room.ctypes.data + 8 * width, (period, width), like)
@@ -291,6 +315,8 @@ def backward(
             else:
                 _dx(dz[a:b], x[i, a:b], high, scale, w[a:b], slope, offset, out)
             if streaming:
+                fetch(x[min(i + 1, stop - 1), a:b])
+                fetch(dy[min(i + 1, stop - 1), a:b])
                 stream(out, dx[i, a:b])
         if (i - start) % FLUSH == FLUSH - 1 or i == stop - 1:
             for k in range(period):
