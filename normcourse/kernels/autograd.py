@@ -17,7 +17,7 @@ from torch.autograd import forward_ad
 from normcourse.kernels import plain
 from normcourse.kernels.engines import engine_for
 
-_FULL = (torch.float32, torch.float64)
+FULL = (torch.float32, torch.float64)  # kept as they are
 
 
 def engine_and_dtype(x: Tensor) -> tuple[ModuleType, torch.dtype]:
@@ -28,9 +28,10 @@ def engine_and_dtype(x: Tensor) -> tuple[ModuleType, torch.dtype]:
         >>> engine.__name__, dtype
         ('normcourse.kernels.plain', torch.float32)
     """
-    engine = (engine_for(x) if x.numel() else None) or plain
-    as_it_is = x.dtype in _FULL or getattr(engine, "TAKES_HALF", False)
-    return engine, x.dtype if as_it_is else torch.promote_types(x.dtype, torch.float32)
+    engine, dtype = (engine_for(x) if x.numel() else None) or plain, x.dtype
+    if dtype in FULL or getattr(engine, "TAKES_HALF", False):
+        return engine, dtype
+    return engine, torch.promote_types(dtype, torch.float32)
 
 
 def _differentiated(*tensors: Tensor | None) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from normcourse.kernels.activations import check_activation
-from normcourse.kernels.autograd import engine_and_dtype, run_pooled, run_rows
+from normcourse.kernels.autograd import FULL, engine_and_dtype, run_pooled, run_rows
 
 SMALL_SEGMENT = 16  # positions below which GroupNorm's groups are handled as rows
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -386,8 +386,8 @@ def _batch(
     y, mean, var = run_pooled(engine, work, w, b, given, 0, eps, activation)
     y = _like(y, x.dtype, laid_out.shape)
     y = y.movedim(-1, 1) if last else y
-    kept = torch.promote_types(x.dtype, torch.float32)
-    return y, _like(mean, kept, mean.shape), _like(var, kept, var.shape)
+    kept = x.dtype if x.dtype in FULL else torch.promote_types(x.dtype, torch.float32)
+    return y, mean.to(kept), var.to(kept)
 
 
 def _like(x: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
@@ -401,7 +401,9 @@ def _parameters(
     x: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return weight and bias in the dtype of the statistics; 1 and 0 where there are none."""
-    dtype = torch.promote_types(x.dtype, torch.float32)
+    dtype = x.dtype
+    if dtype not in FULL:
+        dtype = torch.promote_types(dtype, torch.float32)
     if weight is None:
         weight = x.new_ones(shape, dtype=dtype)
     if bias is None:

@@ -2,10 +2,12 @@
 
     python -m normcourse.kernels.measure THREADS ROUNDS COMPILE NAME...
 
-prints a JSON list. All contenders take turns, so what else the machine does meets all of them. The
-roof is a copy of one array of the same size into one that is there, the better of two ways, in the
-same turns; beside it, a copy into new memory. What a call costs before it moves anything shows on
-an input of a few values, beside a function with gradients in Python that does nothing.
+prints a JSON list. All contenders take turns, so what else the machine does meets all of them.
+Before each turn other memory is written, so that nobody, the copy least of all, begins with arrays
+that the one before left in the caches. The roof is a copy of one array of the same size into one
+that is there, the better of two ways, in the same turns; beside it, a copy into new memory. What a
+call costs before it moves anything shows on an input of a few values, beside a function with
+gradients in Python that does nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from normcourse.kernels.cases import CASES, Case
 from normcourse.kernels.contenders import Textbook, draw, eager, fused, nothing
 from normcourse.kernels.threads import each, parts
 
+SWEPT = 64 * 2**20  # bytes written before a turn
 Work = Callable[[], object]
 
 
@@ -36,7 +39,9 @@ def measure(case: Case, *, rounds: int, compiles: bool) -> dict[str, Any]:
         "copy": _copies(case),
         "new copy": {"torch": lambda: new.clone()},
     }
-    found = _seconds({**copies, **_works(case, draw(case), compiles)}, rounds)
+    other = torch.zeros(SWEPT // 4)
+    works = {**copies, **_works(case, draw(case), compiles)}
+    found = _seconds(works, rounds, before=lambda: other.add_(1.0))
     tiny = replace(case, shape=(1, 8) if len(case.shape) == 2 else (1, case.groups, 4, 4))
     calls = _works(tiny, draw(tiny), False)
     calls["nothing"] = _torch(nothing, draw(tiny))
@@ -44,9 +49,12 @@ def measure(case: Case, *, rounds: int, compiles: bool) -> dict[str, Any]:
 
 
 def _seconds(
-    names: dict[str, dict[str, Work]], rounds: int
+    names: dict[str, dict[str, Work]], rounds: int, before: Work = lambda: None
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Return best and median of the rounds, in each of which everyone has one turn."""
+    """Return best and median of the rounds, in each of which everyone has one turn.
+
+    ``before`` is called before every turn, and not timed.
+    """
     for works in names.values():
         for work in works.values():
             work()  # compiled, and its memory asked for
@@ -56,6 +64,7 @@ def _seconds(
     for _ in range(rounds):
         for (name, what), found in seconds.items():
             work = names[name][what]
+            before()
             begun = time.perf_counter()
             work()
             found.append(time.perf_counter() - begun)

@@ -43,6 +43,8 @@ How near does a normalization come to the speed of memory?
 ## How to read it
 
 - The **roof** is a copy of one array of the same size, timed in the same turns as everything else.
+  Before each turn 64 MiB of other memory are written, so nobody finds arrays in a small cache that
+  the one before left there.
 - Every method is charged the bytes that the norm needs, not those that the method moves: 100 %
   would be as fast as the copy. Whoever moves more bytes falls behind by as much.
 - Forward, a norm reads x and writes y: two arrays. Batch norm in training reads x twice: three.

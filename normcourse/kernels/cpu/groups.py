@@ -17,11 +17,10 @@ from normcourse.kernels.cpu.memory import (
     STAGE,
     array_at,
     doubles_at,
-    keep,
     on_stack,
-    room_of,
     stream,
 )
+from normcourse.kernels.cpu.vectors import CHUNK
 
 
 @compiled()
@@ -53,8 +52,8 @@ def _write_and_sum(
 ) -> tuple[float, float]:
     """Write a segment and return the sums of another, as :func:`.vectors.near_sums` does."""
     total, squares = 0.0, 0.0
-    for a in range(0, segment.size, v.CHUNK):
-        b = min(a + v.CHUNK, segment.size)
+    for a in range(0, segment.size, CHUNK):
+        b = min(a + CHUNK, segment.size)
         found = _chunk_written(
             segment[a:b], high, scale, offset, floor, out[a:b], coming[a:b], shift
         )
@@ -165,6 +164,22 @@ def _before(dy: Any, x: Any, high: Any, scale: Any, offset: Any, kind: int, out:
 
 
 @compiled()
+def _gradient_sums(
+    dy: Any, x: Any, high: Any, inv_std: Any, less: Any, scale: Any, shift: Any, kind: int,
+    before: Any,
+) -> tuple[float, float]:  # fmt: skip
+    """Return the sums of dz and dz * x_hat over a segment, float64 of sums over chunks."""
+    total, product = 0.0, 0.0
+    for a in range(0, x.size, CHUNK):
+        b = min(a + CHUNK, x.size)
+        dz = _before(dy[a:b], x[a:b], high, scale, shift, kind, before[: b - a])
+        found = v.gradient_chunk(dz, x[a:b], high, inv_std, less)
+        total += np.float64(found[0])
+        product += np.float64(found[1])
+    return total, product
+
+
+@compiled()
 def backward(
     like: Any, at: Any, number: int, size: int, channels: int, groups: int, count: int, given: bool,
     kind: int, streaming: bool, start: int, stop: int,
@@ -180,8 +195,8 @@ def backward(
     mean, inv_std = doubles_at(at[2], means), doubles_at(at[3], means)
     weight, bias = array_at(at[4], channels, like), array_at(at[5], channels, like)
     dx, sums = array_at(at[6], shape, like), doubles_at(at[7], (number, 2))
-    near, room = array_at(on_stack(STAGE), STAGE, like), room_of(size)
-    before = array_at(room.ctypes.data, size, like)
+    near = array_at(on_stack(STAGE), STAGE, like)
+    before = array_at(on_stack(CHUNK), CHUNK, like)
     for group in range(start, stop):
         m = group % channels if given else group
         root = inv_std[m]
@@ -195,15 +210,16 @@ def backward(
             gamma = np.float64(weight[channel])
             scale = like.dtype.type(root * gamma)
             moved = bias[channel] - low * scale
-            dz = _before(dy[segment], x[segment], high, scale, moved, kind, before)
-            found = v.gradient_sums(dz, x[segment], high, inv_root, less)
+            found = _gradient_sums(
+                dy[segment], x[segment], high, inv_root, less, scale, moved, kind, before
+            )
             sums[segment, 0], sums[segment, 1] = found
             total += gamma * found[0]
             product += gamma * found[1]
         share = 0.0 if given else root / (count * size)  # given statistics do not depend on x
         slope = like.dtype.type(-share * root * product)
         offset = like.dtype.type(-share * total) - low * slope
-        step = STAGE if streaming else size
+        step = STAGE if streaming else CHUNK
         for k in range(count):
             segment, channel = _place(group, k, groups, channels)
             scale = like.dtype.type(root * np.float64(weight[channel]))
@@ -212,11 +228,10 @@ def backward(
                 b = min(a + step, size)
                 part = x[segment, a:b]
                 dz = _before(dy[segment, a:b], part, high, scale, moved, kind, before[: b - a])
-                out = near[: b - a] if streaming else dx[segment]
+                out = near[: b - a] if streaming else dx[segment, a:b]
                 v.gradient_one(dz, part, high, scale, slope, offset, out)
                 if streaming:
                     stream(out, dx[segment, a:b])
-    keep(room)
 
 
 @compiled()

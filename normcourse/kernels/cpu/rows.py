@@ -151,23 +151,28 @@ def forward(
             array_at(on_stack(STAGE), STAGE, like),
             TOGETHER if width >= WIDE and period == 1 else 1,
         )
-        room = room_of(3 * many)
-        high, scale, less = array_at(room.ctypes.data, (3, many), like)
+        room = room_of((3 + width) * many if adds else 3 * many)
+        scales = array_at(room.ctypes.data, (3, many), like)
+        high, scale, less = scales[0], scales[1], scales[2]
+        added = array_at(room.ctypes.data + 24 * many, (many if adds else 0, width), like)
         for first in range(start, stop, many):
             last = min(first + many, stop)
             for i in range(first, last):
                 if adds:
-                    v.add(x[i], residual[i], total[i])
-                shift, sums = _sums(total[i], centered)
-                found = _scales(total[i], shift, sums, eps, centered)
+                    v.add(x[i], residual[i], added[i - first])
+                    stream(added[i - first], total[i])
+                row = added[i - first] if adds else x[i]
+                shift, sums = _sums(row, centered)
+                found = _scales(row, shift, sums, eps, centered)
                 mean[i], inv_std[i], high[i - first], scale[i - first], less[i - first] = found
             for a in range(0, width, STAGE):
                 b, p = min(a + STAGE, width), first % period
                 out = near[: b - a]
                 for i in range(first, last):
                     k = i - first
+                    row = added[k] if adds else x[i]
                     v.affine(
-                        total[i, a:b], high[k], scale[k], less[k], weight[p, a:b], bias[p, a:b],
+                        row[a:b], high[k], scale[k], less[k], weight[p, a:b], bias[p, a:b],
                         floor, out,
                     )  # fmt: skip
                     v.activate(out, kind)

@@ -182,22 +182,15 @@ def relu_chain_one(dy: Any, x: Any, high: Any, scale: Any, shift: Any, out: Any)
 
 
 @compiled(SUMS)
-def _gradient_chunk(dz: Any, x: Any, high: Any, inv_std: Any, less: Any) -> tuple[Any, Any]:
+def gradient_chunk(dz: Any, x: Any, high: Any, inv_std: Any, less: Any) -> tuple[Any, Any]:
+    """Return the sums of ``dz`` and ``dz * x_hat``: the two reductions of the backward pass.
+
+    In x's dtype, so of a chunk only.
+    """
     total, product = x.dtype.type(0), x.dtype.type(0)
     for j in range(x.size):
         total += dz[j]
         product += dz[j] * line(x[j], high, inv_std, less)
-    return total, product
-
-
-@compiled()
-def gradient_sums(dz: Any, x: Any, high: Any, inv_std: Any, less: Any) -> tuple[float, float]:
-    """Return the sums of ``dz`` and ``dz * x_hat``: the two reductions of the backward pass."""
-    total, product = 0.0, 0.0
-    for a in range(0, x.size, CHUNK):
-        found = _gradient_chunk(dz[a : a + CHUNK], x[a : a + CHUNK], high, inv_std, less)
-        total += np.float64(found[0])
-        product += np.float64(found[1])
     return total, product
 
 
