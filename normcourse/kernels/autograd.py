@@ -46,13 +46,17 @@ def run_rows(
     x: Tensor,
     residual: Tensor | None,
     weight: Tensor,
-    bias: Tensor,
+    bias: Tensor | None,
     eps: float,
     centered: bool,
     activation: str | None,
 ) -> tuple[Tensor, Tensor]:
-    """Return y and what was normalized, for x (*, M) and parameters (M,) or (P, M)."""
-    x, weight, bias = x.contiguous(), weight.contiguous(), bias.contiguous()
+    """Return y and what was normalized, for x (*, M) and parameters (M,) or (P, M).
+
+    A norm without a mean, not ``centered``, has no bias.
+    """
+    x, weight = x.contiguous(), weight.contiguous()
+    bias = None if bias is None else bias.contiguous()
     stream = None if residual is None else residual.contiguous()
     if not _differentiated(x, stream, weight, bias):
         y, total, _, _ = engine.rows_forward(
@@ -95,7 +99,7 @@ class _Rows(torch.autograd.Function):
         x: Tensor,
         residual: Tensor | None,
         weight: Tensor,
-        bias: Tensor,
+        bias: Tensor | None,
         engine: ModuleType,
         eps: float,
         centered: bool,

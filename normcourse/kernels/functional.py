@@ -228,7 +228,8 @@ def group_norm(
         )
     engine, dtype = engine_and_dtype(x)
     work, size = _like(x, dtype, x.shape).contiguous(), math.prod(x.shape[2:])
-    w, b = _parameters(x, (channels,), weight, bias)
+    w = _parameter(x, "weight", weight, (channels,), 1.0)
+    b = _parameter(x, "bias", bias, (channels,), 0.0)
     if size < SMALL_SEGMENT:
         rows = (x.shape[0] * num_groups, channels // num_groups * size)
         w, b = (one.repeat_interleave(size).view(num_groups, rows[1]) for one in (w, b))
@@ -351,11 +352,12 @@ def _rows(
     if residual is not None and residual.device != x.device:
         raise ValueError(f"residual: expected a tensor on {x.device}, as x, got {residual.device}.")
     engine, dtype = engine_and_dtype(x)
-    w, b = _parameters(x, shape, weight, bias)
+    w = _parameter(x, "weight", weight, shape, 1.0)
+    b = _parameter(x, "bias", bias, shape, 0.0) if centered else None
     flat = x.shape
     if len(shape) != 1:
         flat = torch.Size([math.prod(x.shape[:leading]), math.prod(shape)])
-        w, b = w.reshape(-1), b.reshape(-1)
+        w, b = w.reshape(-1), None if b is None else b.reshape(-1)
     stream = None if residual is None else _like(residual, dtype, flat)
     y, total = run_rows(engine, _like(x, dtype, flat), stream, w, b, eps, centered, activation)
     return _like(y, x.dtype, x.shape), _like(total, x.dtype, x.shape)
@@ -379,7 +381,8 @@ def _batch(
     laid_out = x.movedim(1, -1) if last else x
     if x.numel() == 0:
         shape = (0, channels, 1)
-    w, b = _parameters(x, (channels,), weight, bias)
+    w = _parameter(x, "weight", weight, (channels,), 1.0)
+    b = _parameter(x, "bias", bias, (channels,), 0.0)
     work = _like(laid_out, dtype, shape)
     for name, one in zip(("mean", "var"), given or (), strict=False):
         _checked(x, name, one, (channels,), one.dtype)
@@ -397,18 +400,14 @@ def _like(x: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
     return x if x.shape == shape else x.reshape(shape)
 
 
-def _parameters(
-    x: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Return weight and bias in the dtype of the statistics; 1 and 0 where there are none."""
-    dtype = x.dtype
-    if dtype not in FULL:
-        dtype = torch.promote_types(dtype, torch.float32)
-    if weight is None:
-        weight = x.new_ones(shape, dtype=dtype)
-    if bias is None:
-        bias = x.new_zeros(shape, dtype=dtype)
-    return _checked(x, "weight", weight, shape, dtype), _checked(x, "bias", bias, shape, dtype)
+def _parameter(
+    x: Tensor, name: str, one: Tensor | None, shape: tuple[int, ...], missing: float
+) -> Tensor:
+    """Return a parameter in the dtype of the statistics; where there is none, one value."""
+    dtype = x.dtype if x.dtype in FULL else torch.promote_types(x.dtype, torch.float32)
+    if one is None:
+        return x.new_full(shape, missing, dtype=dtype)
+    return _checked(x, name, one, shape, dtype)
 
 
 def _checked(

@@ -21,7 +21,7 @@ def rows_forward(
     x: Tensor,
     residual: Tensor | None,
     weight: Tensor,
-    bias: Tensor,
+    bias: Tensor | None,
     *,
     eps: float,
     centered: bool,
@@ -30,7 +30,8 @@ def rows_forward(
     """Normalize the rows of x (*, M), or of x + residual; row r takes weight[r % P] of (P, M)."""
     total = x if residual is None else x + residual
     x_hat, mean, inv_std = _standardize(total.view(sizes(x, weight)[:2]), (1,), eps, centered)
-    z = (x_hat.view(_periods(x, weight)) * weight + bias).view(x.shape)
+    z = x_hat.view(_periods(x, weight)) * weight
+    z = (z if bias is None else z + bias).view(x.shape)
     return ACTIVATIONS[activation](z), total, mean.flatten(), inv_std.flatten()
 
 
@@ -40,12 +41,12 @@ def rows_backward(
     mean: Tensor,
     inv_std: Tensor,
     weight: Tensor,
-    bias: Tensor,
+    bias: Tensor | None,
     dtotal: Tensor | None,
     *,
     centered: bool,
     activation: str | None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return dx, dweight and dbias (P, M) of :func:`rows_forward`."""
     shape, x = x.shape, x.view(sizes(x, weight)[:2])
     root = inv_std.to(x.dtype)[:, None]
@@ -53,11 +54,13 @@ def rows_backward(
     by_period = x_hat.view(_periods(x, weight))  # (R / P, P, M)
     dz = dy.view(_periods(x, weight))
     if activation is not None:
-        dz = dz * SLOPES[activation](by_period * weight + bias)
+        z = by_period * weight
+        dz = dz * SLOPES[activation](z if bias is None else z + bias)
     dx_hat = (dz * weight).flatten(0, 1)
     dx = _dx(dx_hat, x_hat, root, (1,), centered).view(shape)
     dx = dx if dtotal is None else dx + dtotal
-    return dx, (dz * by_period).sum(0).view(weight.shape), dz.sum(0).view(weight.shape)
+    dbias = None if bias is None else dz.sum(0).view(weight.shape)
+    return dx, (dz * by_period).sum(0).view(weight.shape), dbias
 
 
 def pooled_forward(

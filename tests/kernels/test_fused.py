@@ -93,8 +93,10 @@ NORMS = [
     Norm("layer_norm", **_layer((3, 5)), shape=(2, 3, 3, 5), parameters=((3, 5), (3, 5))),
     Norm("layer_norm", **_layer((1031,)), shape=(71, 1031), parameters=((1031,), (1031,))),
     Norm("layer_norm", **_layer((6,)), shape=(6,), parameters=((6,), (6,))),
+    Norm("layer_norm", **_layer((1601,)), shape=(7, 1601), parameters=((1601,), (1601,))),
     Norm("rms_norm", **_rms((37,)), shape=(7, 13, 37), parameters=((37,),)),
     Norm("rms_norm", **_rms((1031,)), shape=(71, 1031), parameters=((1031,),)),
+    Norm("rms_norm", **_rms((1601,)), shape=(7, 1601), parameters=((1601,),)),
     Norm("group_norm", **_group(3), shape=(5, 6, 7, 11), parameters=((6,), (6,))),
     Norm("group_norm", **_group(2), shape=(5, 6, 3, 1), parameters=((6,), (6,))),
     Norm("group_norm", **_group(2), shape=(5, 6), parameters=((6,), (6,))),
@@ -432,6 +434,27 @@ def test_large_results_go_past_the_caches(streamed: bool, monkeypatch: pytest.Mo
         assert_close(mine[0].grad, theirs[0].grad, dtype)
 
 
+@FLOATS
+@pytest.mark.parametrize("width", [37, 1601])
+def test_large_sums_go_past_the_caches(
+    width: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sum with a residual and what is made of it, several rows side by side or one."""
+    from normcourse.kernels.cpu import engine
+
+    monkeypatch.setattr(engine, "STREAM_FROM", 0)
+    x, residual = draw(7, width, seed=1, dtype=dtype), draw(7, width, seed=2, dtype=dtype)
+    weight, bias = draw(width, seed=3, dtype=dtype), draw(width, seed=4, dtype=dtype)
+    y, total = kernels.add_layer_norm(x, residual, (width,), weight, bias)
+    z, same = kernels.add_rms_norm(x, residual, (width,), weight)
+    assert torch.equal(total, x + residual)
+    assert torch.equal(same, total)
+    total = total.double()
+    expected = F.layer_norm(total, (width,), weight.double(), bias.double())
+    assert_close(y, expected, dtype)
+    assert_close(z, F.rms_norm(total, (width,), weight.double(), 1e-5), dtype)
+
+
 def test_large_pages_are_asked_for_large_results_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     from normcourse.kernels.cpu import pages
 
@@ -471,6 +494,24 @@ class TestErrors:
     def test_a_residual_of_another_shape(self) -> None:
         with pytest.raises(ValueError, match=r"residual: expected \(2, 3\) of torch.float32"):
             kernels.add_rms_norm(torch.zeros(2, 3), torch.zeros(3), (3,))
+
+    def test_a_parameter_of_another_shape(self) -> None:
+        x, three = torch.zeros(2, 4), torch.zeros(3)
+        with pytest.raises(ValueError, match=r"weight: expected shape \(4,\) on cpu"):
+            kernels.layer_norm(x, (4,), three)
+        with pytest.raises(ValueError, match=r"bias: expected shape \(4,\) on cpu.* got \(3,\)"):
+            kernels.batch_norm(x, torch.zeros(4), three)
+        with pytest.raises(ValueError, match=r"var: expected shape \(4,\) on cpu"):
+            kernels.batch_norm_inference(x, torch.zeros(4), three)
+
+    def test_a_tensor_on_another_device(self) -> None:
+        x, there = torch.zeros(2, 4), torch.zeros(4, device="meta")
+        with pytest.raises(ValueError, match=r"weight: .* on cpu, as x, got \(4,\) on meta"):
+            kernels.layer_norm(x, (4,), there)
+        with pytest.raises(ValueError, match=r"mean: .* on cpu, as x"):
+            kernels.batch_norm_inference(x, there, torch.ones(4))
+        with pytest.raises(ValueError, match="residual: expected a tensor on cpu, as x, got meta"):
+            kernels.add_rms_norm(x, torch.zeros(2, 4, device="meta"), (4,))
 
     def test_groups_that_do_not_divide(self) -> None:
         with pytest.raises(ValueError, match="num_groups: expected a divisor of 3 channels, got 2"):

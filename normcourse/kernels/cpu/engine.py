@@ -25,7 +25,7 @@ def rows_forward(
     x: Tensor,
     residual: Tensor | None,
     weight: Tensor,
-    bias: Tensor,
+    bias: Tensor | None,
     *,
     eps: float,
     centered: bool,
@@ -33,6 +33,8 @@ def rows_forward(
     out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Normalize the rows of x (*, M), or of x + residual; row r takes weight[r % P] of (P, M).
+
+    Without a mean to subtract there is no bias, either.
 
     Returns:
         y; the rows that were normalized; their mean (0 unless ``centered``) and inv_std, (R,) in
@@ -59,20 +61,21 @@ def rows_backward(
     mean: Tensor,
     inv_std: Tensor,
     weight: Tensor,
-    bias: Tensor,
+    bias: Tensor | None,
     dtotal: Tensor | None,
     *,
     centered: bool,
     activation: str | None,
     out: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return dx, dweight and dbias (P, M) of :func:`rows_forward`; x is what was normalized.
 
     ``dtotal``, the gradient that reaches x + residual by other ways, is added to dx.
     """
     number, width, period = sizes(x, weight)
     dx = new_like(x) if out is None else out
-    dweight, dbias = torch.empty_like(weight), torch.empty_like(bias)
+    dweight = torch.empty_like(weight)
+    dbias = None if bias is None else torch.empty_like(bias)
     like, ranges = _LIKE[x.dtype], parts(number, number * width)
     sums = _float64(2 * len(ranges) * period * width)
     at = _addresses(dy, x, mean, inv_std, weight, bias, dtotal, dx, sums)

@@ -129,6 +129,55 @@ def _scales(
 
 
 @compiled()
+def _write(
+    row: Any, high: Any, scale: Any, less: Any, weight: Any, bias: Any, floor: Any, out: Any,
+    centered: bool,
+) -> None:  # fmt: skip
+    if centered:
+        v.affine(row, high, scale, less, weight, bias, floor, out)
+    else:
+        v.scaled(row, scale, weight, floor, out)
+
+
+@compiled()
+def _forward_past_caches(
+    x: Any, residual: Any, total: Any, weight: Any, bias: Any, y: Any, mean: Any, inv_std: Any,
+    eps: float, centered: bool, kind: int, start: int, stop: int,
+) -> None:  # fmt: skip
+    """Do what :func:`forward` does for results that no cache would keep."""
+    width, period, adds = x.shape[1], len(weight), len(residual) > 0
+    floor, near = x.dtype.type(v.floor_of(kind)), array_at(on_stack(STAGE), STAGE, x)
+    many = TOGETHER if width >= WIDE and period == 1 else 1
+    room = room_of((3 + width) * many if adds else 3 * many)
+    scales = array_at(room.ctypes.data, (3, many), x)
+    added = array_at(room.ctypes.data + 24 * many, (many if adds else 0, width), x)
+    for first in range(start, stop, many):
+        last, p = min(first + many, stop), first % period
+        for i in range(first, last):
+            k = i - first
+            if adds:
+                v.add(x[i], residual[i], added[k])
+                stream(added[k], total[i])
+            row = added[k] if adds else x[i]
+            shift, sums = _sums(row, centered)
+            found = _scales(row, shift, sums, eps, centered)
+            mean[i], inv_std[i], scales[0, k], scales[1, k], scales[2, k] = found
+        for a in range(0, width, STAGE):
+            b = min(a + STAGE, width)
+            w, c, out = weight[p, a:b], bias[p, a:b], near[: b - a]
+            for i in range(first, last):
+                k, coming = i - first, min(i + many, stop - 1)
+                row = added[k, a:b] if adds else x[i, a:b]
+                _write(row, scales[0, k], scales[1, k], scales[2, k], w, c, floor, out, centered)
+                v.activate(out, kind)
+                if adds:  # two arrays to read: they are asked for while the results are written
+                    fetch(x[coming, a:b])
+                    fetch(residual[coming, a:b])
+                stream(out, y[i, a:b])
+    keep(room)
+
+
+@compiled()
 def forward(
     like: Any, at: Any, number: int, width: int, period: int, eps: float, centered: bool, kind: int,
     streaming: bool, start: int, stop: int,
@@ -136,8 +185,9 @@ def forward(
     """Write y, mean and inv_std of rows ``start`` to ``stop``; row r takes weight[r % P].
 
     ``at`` holds the addresses of x, residual, total, weight, bias, y, mean and inv_std. With a
-    residual, ``total = x + residual`` is written too and normalized in x's place; 0 is none. While
-    a row is written, which waits for memory, the next one is summed in the same loop.
+    residual, ``total = x + residual`` is written too and normalized in x's place; 0 is none. A
+    norm without a mean needs no bias. While a row is written, which waits for memory, the next one
+    is summed in the same loop.
     """
     shape, adds = (number, width), at[1] != 0
     x, total = array_at(at[0], shape, like), array_at(at[2], shape, like)
@@ -147,37 +197,9 @@ def forward(
     mean, inv_std = doubles_at(at[6], number), doubles_at(at[7], number)
     floor = like.dtype.type(v.floor_of(kind))
     if streaming:
-        near, many = (
-            array_at(on_stack(STAGE), STAGE, like),
-            TOGETHER if width >= WIDE and period == 1 else 1,
+        _forward_past_caches(
+            x, residual, total, weight, bias, y, mean, inv_std, eps, centered, kind, start, stop
         )
-        room = room_of((3 + width) * many if adds else 3 * many)
-        scales = array_at(room.ctypes.data, (3, many), like)
-        high, scale, less = scales[0], scales[1], scales[2]
-        added = array_at(room.ctypes.data + 24 * many, (many if adds else 0, width), like)
-        for first in range(start, stop, many):
-            last = min(first + many, stop)
-            for i in range(first, last):
-                if adds:
-                    v.add(x[i], residual[i], added[i - first])
-                    stream(added[i - first], total[i])
-                row = added[i - first] if adds else x[i]
-                shift, sums = _sums(row, centered)
-                found = _scales(row, shift, sums, eps, centered)
-                mean[i], inv_std[i], high[i - first], scale[i - first], less[i - first] = found
-            for a in range(0, width, STAGE):
-                b, p = min(a + STAGE, width), first % period
-                out = near[: b - a]
-                for i in range(first, last):
-                    k = i - first
-                    row = added[k] if adds else x[i]
-                    v.affine(
-                        row[a:b], high[k], scale[k], less[k], weight[p, a:b], bias[p, a:b],
-                        floor, out,
-                    )  # fmt: skip
-                    v.activate(out, kind)
-                    stream(out, y[i, a:b])
-        keep(room)
         return
     if adds:
         v.add(x[start], residual[start], total[start])
@@ -197,7 +219,7 @@ def forward(
             else:
                 sums = (0.0, _write_and_square(row, scale, weight[p], floor, out, coming))
         else:
-            v.affine(row, high, scale, less, weight[p], bias[p], floor, out)
+            _write(row, high, scale, less, weight[p], bias[p], floor, out, centered)
         v.activate(out, kind)
 
 
@@ -301,7 +323,7 @@ def backward(
         low = like.dtype.type(mean[i] - np.float64(high))
         less = -low * scale
         if kind != v.NONE:  # what went into the activation is cheaper computed than kept
-            v.affine(x[i], high, scale, less, weight[p], bias[p], lowest, before[0])
+            _write(x[i], high, scale, less, weight[p], bias[p], lowest, before[0], centered)
             v.chain(dy[i], before[0], kind)
         dz, w = dzs[i if kind == v.NONE else 0], weight[p]
         total, product = _gradient_sums(
@@ -334,7 +356,7 @@ def backward(
 def add_parts(like: Any, at: Any, parts: int, size: int) -> None:
     """Write dweight and dbias from the sums of all parts; ``at`` has the addresses of the three."""
     sums = doubles_at(at[2], (parts, 2, size))
-    for k in range(2):
+    for k in range(2 if at[1] != 0 else 1):
         out = array_at(at[k], size, like)
         for j in range(size):
             total = sums[0, k, j]

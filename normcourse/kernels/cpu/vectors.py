@@ -129,6 +129,13 @@ def affine(
 
 
 @compiled(EACH)
+def scaled(x: Any, inv_std: Any, weight: Any, floor: Any, out: Any) -> None:
+    """Write ``x * inv_std * weight``: a norm without a mean, and without a bias."""
+    for j in range(out.size):
+        out[j] = at_least(x[j] * inv_std * weight[j], floor)
+
+
+@compiled(EACH)
 def affine_one(x: Any, high: Any, scale: Any, shift: Any, floor: Any, out: Any) -> None:
     """Write ``(x - high) * scale + shift`` with one scale for all values."""
     for j in range(out.size):

@@ -26,7 +26,7 @@ def rows_forward(
     x: Tensor,
     residual: Tensor | None,
     weight: Tensor,
-    bias: Tensor,
+    bias: Tensor | None,
     *,
     eps: float,
     centered: bool,
@@ -44,7 +44,8 @@ def rows_forward(
     num, width, period = sizes(x, weight)
     mean = torch.empty if centered else torch.zeros
     moments = mean(num, dtype=torch.float64, device=x.device), _float64(num, x)
-    tensors = x, x if residual is None else residual, total, weight, bias, y, *moments
+    shift = torch.zeros_like(weight) if bias is None else bias
+    tensors = x, x if residual is None else residual, total, weight, shift, y, *moments
     options = eps, centered, residual is not None, CODES[activation]
     with _on(x):
         if width <= plans.longest(x):
@@ -65,13 +66,13 @@ def rows_backward(
     mean: Tensor,
     inv_std: Tensor,
     weight: Tensor,
-    bias: Tensor,
+    bias: Tensor | None,
     dtotal: Tensor | None,
     *,
     centered: bool,
     activation: str | None,
     out: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return dx, dweight and dbias (P, M) of :func:`rows_forward`; x is what was normalized.
 
     ``dtotal``, the gradient that reaches x + residual by other ways, is added to dx.
@@ -79,7 +80,7 @@ def rows_backward(
     dx = torch.empty_like(x) if out is None else out
     num, width, period = sizes(x, weight)
     examples = num // period
-    known = dy, x, mean, inv_std, weight, bias
+    known = dy, x, mean, inv_std, weight, torch.zeros_like(weight) if bias is None else bias
     tensors = *known, x if dtotal is None else dtotal, dx
     options = centered, dtotal is not None, CODES[activation]
     with _on(x):
@@ -97,7 +98,7 @@ def rows_backward(
             )
             sums = _column_sums(known, examples, width, period, True, activation)
     dweight, dbias = sums.sum(1).view(2, *weight.shape)
-    return dx, dweight, dbias
+    return dx, dweight, None if bias is None else dbias
 
 
 def pooled_forward(
