@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import mmap
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -463,13 +466,29 @@ def test_large_pages_are_asked_for_large_results_alone(monkeypatch: pytest.Monke
     monkeypatch.setattr(pages, "LARGE", 2**20)
     monkeypatch.setattr(pages.mmap, "MADV_HUGEPAGE", 14, raising=False)
     large, small = torch.zeros(2**19), torch.zeros(9)
-    assert pages.new_like(small).shape == small.shape
+    assert pages.new_like(small)[0].shape == small.shape
+    monkeypatch.setattr(pages, "_has_pages", lambda place: True)
+    assert pages.new_like(large)[1]
     assert asked == []
-    y = pages.new_like(large)
+    monkeypatch.setattr(pages, "_has_pages", lambda place: False)
+    y, used = pages.new_like(large)
+    assert not used
     ((begin, length, wish),) = asked
     assert wish == 14
     assert begin % pages.mmap.PAGESIZE == length % pages.mmap.PAGESIZE == 0
     assert y.data_ptr() <= begin < begin + length <= y.data_ptr() + y.nbytes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody is asked")
+def test_whether_memory_was_used_before() -> None:
+    from normcourse.kernels.cpu import pages
+
+    with mmap.mmap(-1, 4 * mmap.PAGESIZE) as memory:
+        place = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        assert not pages._has_pages(place + 2 * mmap.PAGESIZE)
+        memory[2 * mmap.PAGESIZE] = 1
+        assert pages._has_pages(place + 2 * mmap.PAGESIZE)
+        assert not pages._has_pages(place + 3 * mmap.PAGESIZE)
 
 
 def test_results_are_the_same_where_no_large_pages_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -479,6 +498,8 @@ def test_results_are_the_same_where_no_large_pages_are(monkeypatch: pytest.Monke
     assert x.nbytes >= pages.LARGE
     y = kernels.layer_norm(x, (1031,))
     monkeypatch.setattr(pages, "_advise", lambda: None)
+    assert torch.equal(kernels.layer_norm(x, (1031,)), y)
+    monkeypatch.setattr(pages, "_ask", lambda: None)
     assert torch.equal(kernels.layer_norm(x, (1031,)), y)
 
 

@@ -1,8 +1,8 @@
 """The CPU kernels as functions of tensors: shared memory in, new tensors out, threads between.
 
-Every function takes contiguous float32 or float64 tensors of one dtype. ``out`` is where the large
-result goes; None makes a new tensor. The three engines (this, :mod:`normcourse.kernels.gpu.engine`
-and :mod:`normcourse.kernels.plain`) have the same four functions.
+Every function takes contiguous float32 or float64 tensors of one dtype. The three engines (this,
+:mod:`normcourse.kernels.gpu.engine` and :mod:`normcourse.kernels.plain`) have the same four
+functions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ def rows_forward(
     eps: float,
     centered: bool,
     activation: str | None,
-    out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Normalize the rows of x (*, M), or of x + residual; row r takes weight[r % P] of (P, M).
 
@@ -41,11 +40,11 @@ def rows_forward(
         float64.
     """
     number, width, period = sizes(x, weight)
-    y = new_like(x) if out is None else out
-    total = x if residual is None else new_like(x)
+    y, used = new_like(x)
+    total = x if residual is None else new_like(x)[0]
     mean, inv_std = _float64(number), _float64(number)
     at = _addresses(x, residual, total, weight, bias, y, mean, inv_std)
-    options = eps, centered, CODES[activation], _streams(y)
+    options = eps, centered, CODES[activation], used and _streams(y)
     each(
         lambda part, start, stop: rows.forward(
             _LIKE[x.dtype], at, number, width, period, *options, start, stop
@@ -66,20 +65,19 @@ def rows_backward(
     *,
     centered: bool,
     activation: str | None,
-    out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return dx, dweight and dbias (P, M) of :func:`rows_forward`; x is what was normalized.
 
     ``dtotal``, the gradient that reaches x + residual by other ways, is added to dx.
     """
     number, width, period = sizes(x, weight)
-    dx = new_like(x) if out is None else out
+    dx, used = new_like(x)
     dweight = torch.empty_like(weight)
     dbias = None if bias is None else torch.empty_like(bias)
     like, ranges = _LIKE[x.dtype], parts(number, number * width)
     sums = _float64(2 * len(ranges) * period * width)
     at = _addresses(dy, x, mean, inv_std, weight, bias, dtotal, dx, sums)
-    options = centered, CODES[activation], _streams(dx)
+    options = centered, CODES[activation], used and _streams(dx)
     each(
         lambda part, start, stop: rows.backward(
             like, at, number, width, period, *options, part, start, stop
@@ -99,7 +97,6 @@ def pooled_forward(
     num_groups: int,
     eps: float,
     activation: str | None,
-    out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Normalize x (N, C, S) by groups of channels; ``num_groups`` 0 pools over the batch instead.
 
@@ -112,19 +109,19 @@ def pooled_forward(
             channel is pooled over all examples.
         eps: added to the variance inside the root.
         activation: what is applied to the result.
-        out: where the result goes.
 
     Returns:
         y, and the mean and variance of each group in float64.
     """
-    y = new_like(x) if out is None else out
+    y, used = new_like(x)
     num, channels, size = x.shape
     many, kind = num * channels * size, CODES[activation]
     count = num if num_groups == 0 else channels // num_groups
     means = num * channels // count
     mean, var = _doubles(*given) if given else (_float64(means), _float64(means))
     if num_groups == 0 and size == 1:
-        _columns_forward(x[..., 0], weight, bias, y[..., 0], mean, var, given, eps, activation)
+        how = given is not None, eps, activation, used and _streams(y)
+        _columns_forward(x[..., 0], weight, bias, y[..., 0], mean, var, *how)
         return y, mean, var
     like, at = _LIKE[x.dtype], _addresses(x, weight, bias, y, mean, var)
     if num_groups == 0 and size < planes.SMALL:
@@ -138,7 +135,7 @@ def pooled_forward(
         return y, mean, var
     if given is not None:
         num_groups, count = channels, 1
-    options = num_groups, count, given is not None, eps, kind, _streams(y)
+    options = num_groups, count, given is not None, eps, kind, used and _streams(y)
     each(
         lambda part, start, stop: groups.forward(
             like, at, num * channels, size, channels, *options, start, stop
@@ -159,14 +156,14 @@ def pooled_backward(
     num_groups: int,
     given: bool,
     activation: str | None,
-    out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return dx, dweight and dbias (C,) of :func:`pooled_forward`."""
-    dx = new_like(x) if out is None else out
+    dx, used = new_like(x)
     num, channels, size = x.shape
     if num_groups == 0 and size == 1:
+        how = given, activation, used and _streams(dx)
         dweight, dbias = _columns_backward(
-            dy[..., 0], x[..., 0], mean, inv_std, weight, bias, dx[..., 0], given, activation
+            dy[..., 0], x[..., 0], mean, inv_std, weight, bias, dx[..., 0], *how
         )
         return dx, dweight, dbias
     many, kind, like = num * channels * size, CODES[activation], _LIKE[x.dtype]
@@ -185,7 +182,7 @@ def pooled_backward(
         num_groups, count = channels, 1
     sums = _float64(2 * num * channels)
     at = _addresses(dy, x, mean, inv_std, weight, bias, dx, sums)
-    options = num_groups, count, given, kind, _streams(dx)
+    options = num_groups, count, given, kind, used and _streams(dx)
     each(
         lambda part, start, stop: groups.backward(
             like, at, num * channels, size, channels, *options, start, stop
@@ -203,12 +200,13 @@ def _columns_forward(
     y: Tensor,
     mean: Tensor,
     var: Tensor,
-    given: object,
+    given: bool,
     eps: float,
     activation: str | None,
+    streaming: bool,
 ) -> None:
     like, sizes, ranges = _LIKE[x.dtype], tuple(x.shape), parts(len(x), x.numel())
-    if given is None:
+    if not given:
         sums = torch.empty(len(ranges), 2, x.shape[1], dtype=torch.float64)
         at = _addresses(x, sums)
         each(lambda *part: columns.moments(like, at, *sizes, *part), ranges)
@@ -219,7 +217,7 @@ def _columns_forward(
     high, low = _high_and_low(mean, x)
     shift = bias - low * scale
     more = _addresses(x, high, scale, shift, y)
-    options = CODES[activation], _streams(y)
+    options = CODES[activation], streaming
     each(
         lambda part, start, stop: columns.forward(like, more, *sizes, *options, start, stop), ranges
     )
@@ -235,6 +233,7 @@ def _columns_backward(
     dx: Tensor,
     given: bool,
     activation: str | None,
+    streaming: bool,
 ) -> tuple[Tensor, Tensor]:
     like, sizes, kind = _LIKE[x.dtype], tuple(x.shape), CODES[activation]
     ranges = parts(len(x), x.numel())
@@ -249,7 +248,7 @@ def _columns_backward(
     slope = (-share * inv_std * inv_std * product).to(x.dtype)
     offset = (-share * total).to(x.dtype) - low * slope
     more = _addresses(dy, x, high, scale, shift, slope, offset, dx)
-    options = kind, _streams(dx)
+    options = kind, streaming
     each(
         lambda part, start, stop: columns.backward(like, more, *sizes, *options, start, stop),
         ranges,

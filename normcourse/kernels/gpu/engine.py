@@ -31,7 +31,6 @@ def rows_forward(
     eps: float,
     centered: bool,
     activation: str | None,
-    out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Normalize the rows of x (*, M), or of x + residual; row r takes weight[r % P] of (P, M).
 
@@ -39,7 +38,7 @@ def rows_forward(
         y; the rows that were normalized; their mean (0 unless ``centered``) and inv_std, (R,) in
         float64.
     """
-    y = torch.empty_like(x) if out is None else out
+    y = torch.empty_like(x)
     total = x if residual is None else torch.empty_like(x)
     num, width, period = sizes(x, weight)
     mean = torch.empty if centered else torch.zeros
@@ -71,13 +70,12 @@ def rows_backward(
     *,
     centered: bool,
     activation: str | None,
-    out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return dx, dweight and dbias (P, M) of :func:`rows_forward`; x is what was normalized.
 
     ``dtotal``, the gradient that reaches x + residual by other ways, is added to dx.
     """
-    dx = torch.empty_like(x) if out is None else out
+    dx = torch.empty_like(x)
     num, width, period = sizes(x, weight)
     examples = num // period
     known = dy, x, mean, inv_std, weight, torch.zeros_like(weight) if bias is None else bias
@@ -110,7 +108,6 @@ def pooled_forward(
     num_groups: int,
     eps: float,
     activation: str | None,
-    out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Normalize x (N, C, S) by groups of channels; ``num_groups`` 0 pools over the batch instead.
 
@@ -123,12 +120,11 @@ def pooled_forward(
             channel is pooled over all examples.
         eps: added to the variance inside the root.
         activation: what is applied to the result.
-        out: where the result goes.
 
     Returns:
         y, and the mean and variance of each group in float64.
     """
-    y = torch.empty_like(x) if out is None else out
+    y = torch.empty_like(x)
     num, channels, size = x.shape
     count = num if num_groups == 0 else channels // num_groups  # segments of a pool
     number = num * channels // count
@@ -163,10 +159,9 @@ def pooled_backward(
     num_groups: int,
     given: bool,
     activation: str | None,
-    out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return dx, dweight and dbias (C,) of :func:`pooled_forward`."""
-    dx = torch.empty_like(x) if out is None else out
+    dx = torch.empty_like(x)
     num, channels, size = x.shape
     count = num if num_groups == 0 else channels // num_groups
     known = dy, x, mean, inv_std, weight, bias
