@@ -44,7 +44,7 @@ def rows_forward(
     total = x if residual is None else new_like(x)[0]
     mean, inv_std = _float64(number), _float64(number)
     at = _addresses(x, residual, total, weight, bias, y, mean, inv_std)
-    options = eps, centered, CODES[activation], used and _streams(y)
+    options = eps, centered, CODES[activation], _streams(y, used)
     each(
         lambda part, start, stop: rows.forward(
             _LIKE[x.dtype], at, number, width, period, *options, start, stop
@@ -77,7 +77,7 @@ def rows_backward(
     like, ranges = _LIKE[x.dtype], parts(number, number * width)
     sums = _float64(2 * len(ranges) * period * width)
     at = _addresses(dy, x, mean, inv_std, weight, bias, dtotal, dx, sums)
-    options = centered, CODES[activation], used and _streams(dx)
+    options = centered, CODES[activation], _streams(dx, used)
     each(
         lambda part, start, stop: rows.backward(
             like, at, number, width, period, *options, part, start, stop
@@ -120,7 +120,7 @@ def pooled_forward(
     means = num * channels // count
     mean, var = _doubles(*given) if given else (_float64(means), _float64(means))
     if num_groups == 0 and size == 1:
-        how = given is not None, eps, activation, used and _streams(y)
+        how = given is not None, eps, activation, _streams(y, used)
         _columns_forward(x[..., 0], weight, bias, y[..., 0], mean, var, *how)
         return y, mean, var
     like, at = _LIKE[x.dtype], _addresses(x, weight, bias, y, mean, var)
@@ -135,7 +135,7 @@ def pooled_forward(
         return y, mean, var
     if given is not None:
         num_groups, count = channels, 1
-    options = num_groups, count, given is not None, eps, kind, used and _streams(y)
+    options = num_groups, count, given is not None, eps, kind, _streams(y, used)
     each(
         lambda part, start, stop: groups.forward(
             like, at, num * channels, size, channels, *options, start, stop
@@ -161,7 +161,7 @@ def pooled_backward(
     dx, used = new_like(x)
     num, channels, size = x.shape
     if num_groups == 0 and size == 1:
-        how = given, activation, used and _streams(dx)
+        how = given, activation, _streams(dx, used)
         dweight, dbias = _columns_backward(
             dy[..., 0], x[..., 0], mean, inv_std, weight, bias, dx[..., 0], *how
         )
@@ -182,7 +182,7 @@ def pooled_backward(
         num_groups, count = channels, 1
     sums = _float64(2 * num * channels)
     at = _addresses(dy, x, mean, inv_std, weight, bias, dx, sums)
-    options = num_groups, count, given, kind, used and _streams(dx)
+    options = num_groups, count, given, kind, _streams(dx, used)
     each(
         lambda part, start, stop: groups.backward(
             like, at, num * channels, size, channels, *options, start, stop
@@ -275,5 +275,6 @@ def _doubles(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.to(torch.float64).contiguous() for tensor in tensors)
 
 
-def _streams(out: Tensor) -> bool:
-    return out.numel() * out.element_size() >= STREAM_FROM
+def _streams(out: Tensor, used: bool) -> bool:
+    """Return whether a result is written past the caches: a large one, sooner in used memory."""
+    return out.nbytes >= (STREAM_FROM if used else 2 * STREAM_FROM)

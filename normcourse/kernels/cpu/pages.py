@@ -2,9 +2,9 @@
 
 Memory that the system has not handed out yet has no pages; each one is handed over, and filled with
 zeros, when it is first touched. Pages of 4 KiB make that dearer than the norm itself; Linux hands
-out 2 MiB at a time where it is told that they are wanted. What was just filled with zeros lies in
-the caches, so that results are better written there, and not past them. Memory that was used before
-has its pages; no caches hold it.
+out 2 MiB at a time where it is told that they are wanted. What was just filled with zeros may still
+lie in the caches, and results are better written there than past them. Memory that was used before
+has its pages, and no cache holds it.
 """
 
 from __future__ import annotations
