@@ -1,4 +1,4 @@
-"""Ranges of independent work on several threads; the kernels release Python's lock.
+"""Independent work on several threads: compiled tasks, and functions in Python.
 
 Whoever is free takes the next range: a thread that comes late, because its core is still busy
 with something else (threads of PyTorch wait by spinning), then does less, and nobody waits for it.
@@ -13,17 +13,48 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 
 GRAIN = 1 << 15  # values below which a second thread costs more than it brings
 EACH = 2  # ranges for every thread
+_CALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _forked = False  # whether this process is a copy of one that may have had threads
 
 
 @functools.lru_cache(maxsize=1)
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="normcourse")
+
+
+def share(items: int, values: int) -> int:
+    """Return in how many parts ``items`` are shared out: some for each of torch's threads.
+
+    Example:
+        >>> import torch
+        >>> torch.set_num_threads(2)
+        >>> share(16, values=10**6), share(5, values=10)
+        (4, 1)
+    """
+    threads = torch.get_num_threads()
+    return 1 if threads == 1 else max(1, min(EACH * threads, items, values // GRAIN))
+
+
+def all_at_once(call: Any, block: int, parts: int) -> None:
+    """Let as many threads as have a part call a foreign function of the address of a block.
+
+    The function takes part after part until none is left, without Python's lock.
+    """
+    threads = min(torch.get_num_threads(), parts)
+    if threads == 1:
+        call(block)
+        return
+    parallel = None if _forked else _parallel()
+    if parallel is not None:
+        parallel(ctypes.cast(call, ctypes.c_void_p), block, threads, 0)
+    else:
+        _on_own_threads(lambda: call(block), threads)
 
 
 def parts(items: int, values: int) -> list[tuple[int, int]]:
@@ -37,8 +68,7 @@ def parts(items: int, values: int) -> list[tuple[int, int]]:
         >>> parts(5, values=10)
         [(0, 5)]
     """
-    threads = torch.get_num_threads()
-    count = 1 if threads == 1 else min(EACH * threads, items, values // GRAIN)
+    count = share(items, values)
     if count <= 1:
         return [(0, items)]
     size, longer = divmod(items, count)
@@ -86,9 +116,22 @@ def _on_own_threads(take: Callable[[], None], threads: int) -> None:
             helper.result()
 
 
-@functools.lru_cache(maxsize=1)
 def _on_threads_of_torch() -> Callable[[Callable[[], None], int], None] | None:
-    """Return what calls a function on several threads of PyTorch's; None where it cannot be had.
+    """Return what calls a function on several threads of PyTorch's; None where it cannot be had."""
+    parallel = _parallel()
+    if parallel is None:
+        return None
+
+    def run(take: Callable[[], None], threads: int) -> None:
+        call = _CALL(lambda nothing: take())
+        parallel(ctypes.cast(call, ctypes.c_void_p), None, threads, 0)
+
+    return run
+
+
+@functools.lru_cache(maxsize=1)
+def _parallel() -> Callable[..., None] | None:
+    """Return what calls a foreign function on several threads of PyTorch's, or None.
 
     PyTorch's threads are OpenMP's. After a call they wait by spinning, and hold the core that a
     thread of ours would need; so they are given our work. GNU's OpenMP, which PyTorch brings on
@@ -100,14 +143,9 @@ def _on_threads_of_torch() -> Callable[[Callable[[], None], int], None] | None:
         parallel = library.GOMP_parallel
     except (IndexError, OSError, AttributeError):
         return None
-    callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-    parallel.argtypes = [callback, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
     parallel.restype = None
-
-    def run(take: Callable[[], None], threads: int) -> None:
-        parallel(callback(lambda nothing: take()), None, threads, 0)
-
-    return run
+    return parallel
 
 
 def _after_fork() -> None:

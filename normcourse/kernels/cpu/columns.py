@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from normcourse.kernels.cpu import vectors as v
-from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
+from normcourse.kernels.cpu.blocks import DOUBLE, SINGLE, opened, take
+from normcourse.kernels.cpu.compiled import EACH, SUMS, Task, compiled
 from normcourse.kernels.cpu.memory import (
     STAGE,
     array_at,
@@ -32,11 +33,14 @@ def add_sums(x: Any, shift: Any, total: Any, squares: Any) -> None:
 
 
 @compiled()
-def moments(like: Any, at: Any, number: int, width: int, part: int, start: int, stop: int) -> None:
+def moments(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
     """Write the sums (C,) of rows ``start`` to ``stop``, less the first row of all.
 
     ``at`` holds the addresses of x and of the sums of all parts (parts, 2, C).
+
+    ``sizes``: number and width of rows.
     """
+    number, width = sizes[0], sizes[1]
     x, sums = array_at(at[0], (number, width), like), doubles_at(at[1], (part + 1, 2, width))
     total, squares = sums[part, 0], sums[part, 1]
     total[:], squares[:] = 0.0, 0.0
@@ -44,14 +48,28 @@ def moments(like: Any, at: Any, number: int, width: int, part: int, start: int, 
         add_sums(x[i], x[0], total, squares)
 
 
+@Task
+def moments_task(address: int) -> None:
+    """Do :func:`moments` for the parts of a block."""
+    single, eps, at, sizes = opened(address)
+    part, start, stop = take(address)
+    while part >= 0:
+        if single:
+            moments(SINGLE, at, sizes, eps, part, start, stop)
+        else:
+            moments(DOUBLE, at, sizes, eps, part, start, stop)
+        part, start, stop = take(address)
+
+
 @compiled()
-def forward(
-    like: Any, at: Any, number: int, width: int, kind: int, streaming: bool, start: int, stop: int
-) -> None:
+def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
     """Write ``(x - high) * scale + shift`` of rows ``start`` to ``stop``.
 
     ``at`` holds the addresses of x, high, scale, shift and y.
+
+    ``sizes``: number and width of rows, kind, streaming.
     """
+    number, width, kind, streaming = sizes[0], sizes[1], sizes[2], sizes[3] != 0
     x, y = array_at(at[0], (number, width), like), array_at(at[4], (number, width), like)
     high, scale = array_at(at[1], width, like), array_at(at[2], width, like)
     shift, near = array_at(at[3], width, like), array_at(on_stack(STAGE), STAGE, like)
@@ -64,6 +82,19 @@ def forward(
             v.activate(out, kind)
             if streaming:
                 stream(out, y[i, a:b])
+
+
+@Task
+def forward_task(address: int) -> None:
+    """Do :func:`forward` for the parts of a block."""
+    single, eps, at, sizes = opened(address)
+    part, start, stop = take(address)
+    while part >= 0:
+        if single:
+            forward(SINGLE, at, sizes, eps, part, start, stop)
+        else:
+            forward(DOUBLE, at, sizes, eps, part, start, stop)
+        part, start, stop = take(address)
 
 
 @compiled()
@@ -86,13 +117,16 @@ def add_gradient_sums(dz: Any, x: Any, mean: Any, total: Any, product: Any) -> N
 
 @compiled()
 def gradient_sums(
-    like: Any, at: Any, number: int, width: int, kind: int, part: int, start: int, stop: int
+    like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int
 ) -> None:
     """Write the sums of dz and dz * (x - mean) over rows ``start`` to ``stop``.
 
     ``at`` holds the addresses of dy, x, mean, high, scale, shift and of the sums of all parts
     (parts, 2, C).
+
+    ``sizes`` are those of :func:`forward`.
     """
+    number, width, kind = sizes[0], sizes[1], sizes[2]
     dy, x = array_at(at[0], (number, width), like), array_at(at[1], (number, width), like)
     mean, high = doubles_at(at[2], width), array_at(at[3], width, like)
     scale, shift = array_at(at[4], width, like), array_at(at[5], width, like)
@@ -107,6 +141,19 @@ def gradient_sums(
     keep(room)
 
 
+@Task
+def gradient_sums_task(address: int) -> None:
+    """Do :func:`gradient_sums` for the parts of a block."""
+    single, eps, at, sizes = opened(address)
+    part, start, stop = take(address)
+    while part >= 0:
+        if single:
+            gradient_sums(SINGLE, at, sizes, eps, part, start, stop)
+        else:
+            gradient_sums(DOUBLE, at, sizes, eps, part, start, stop)
+        part, start, stop = take(address)
+
+
 @compiled(EACH)
 def dx_each(dz: Any, x: Any, high: Any, scale: Any, slope: Any, offset: Any, out: Any) -> None:
     """Write ``scale * dz + slope * (x - high) + offset``."""
@@ -115,13 +162,14 @@ def dx_each(dz: Any, x: Any, high: Any, scale: Any, slope: Any, offset: Any, out
 
 
 @compiled()
-def backward(
-    like: Any, at: Any, number: int, width: int, kind: int, streaming: bool, start: int, stop: int
-) -> None:
+def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
     """Write ``scale * dz + slope * (x - high) + offset`` of rows ``start`` to ``stop``.
 
     ``at`` holds the addresses of dy, x, high, scale, shift, slope, offset and dx.
+
+    ``sizes`` are those of :func:`forward`.
     """
+    number, width, kind, streaming = sizes[0], sizes[1], sizes[2], sizes[3] != 0
     dy, x = array_at(at[0], (number, width), like), array_at(at[1], (number, width), like)
     high, scale = array_at(at[2], width, like), array_at(at[3], width, like)
     shift, slope = array_at(at[4], width, like), array_at(at[5], width, like)
@@ -135,10 +183,23 @@ def backward(
     for i in range(start, stop):
         for a in range(0, width, step):
             b = min(a + step, width)
-            out, part = near[: b - a] if streaming else dx[i], x[i, a:b]
+            out, piece = near[: b - a] if streaming else dx[i], x[i, a:b]
             some = high[a:b], scale[a:b]
-            dz = gradient_before(dy[i, a:b], part, *some, shift[a:b], kind, before[: b - a])
-            dx_each(dz, part, *some, slope[a:b], offset[a:b], out)
+            dz = gradient_before(dy[i, a:b], piece, *some, shift[a:b], kind, before[: b - a])
+            dx_each(dz, piece, *some, slope[a:b], offset[a:b], out)
             if streaming:
                 stream(out, dx[i, a:b])
     keep(room)
+
+
+@Task
+def backward_task(address: int) -> None:
+    """Do :func:`backward` for the parts of a block."""
+    single, eps, at, sizes = opened(address)
+    part, start, stop = take(address)
+    while part >= 0:
+        if single:
+            backward(SINGLE, at, sizes, eps, part, start, stop)
+        else:
+            backward(DOUBLE, at, sizes, eps, part, start, stop)
+        part, start, stop = take(address)

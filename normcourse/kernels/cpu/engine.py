@@ -7,18 +7,19 @@ functions.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from normcourse.kernels.activations import CODES
 from normcourse.kernels.cpu import columns, groups, planes, rows
+from normcourse.kernels.cpu.blocks import DOUBLE, SINGLE, block
+from normcourse.kernels.cpu.compiled import Task
 from normcourse.kernels.cpu.memory import STREAM_FROM
 from normcourse.kernels.cpu.pages import new_like
 from normcourse.kernels.plain import inverse_std, sizes
-from normcourse.kernels.threads import each, parts
+from normcourse.kernels.threads import all_at_once, share
 
-_LIKE = {torch.float32: np.empty(0, np.float32), torch.float64: np.empty(0)}  # to tell the dtype
+_LIKE = {torch.float32: SINGLE, torch.float64: DOUBLE}
 
 
 def rows_forward(
@@ -39,18 +40,13 @@ def rows_forward(
         y; the rows that were normalized; their mean (0 unless ``centered``) and inv_std, (R,) in
         float64.
     """
-    number, width, period = sizes(x, weight)
+    shape = number, width, _ = sizes(x, weight)
     y, used = new_like(x)
     total = x if residual is None else new_like(x)[0]
     mean, inv_std = _float64(number), _float64(number)
     at = _addresses(x, residual, total, weight, bias, y, mean, inv_std)
-    options = eps, centered, CODES[activation], _streams(y, used)
-    each(
-        lambda part, start, stop: rows.forward(
-            _LIKE[x.dtype], at, number, width, period, *options, start, stop
-        ),
-        parts(number, number * width),
-    )
+    options = centered, CODES[activation], _streams(y, used)
+    _run(rows.forward_task, share(number, number * width), number, x, at, (*shape, *options), eps)
     return y, total, mean, inv_std
 
 
@@ -70,21 +66,17 @@ def rows_backward(
 
     ``dtotal``, the gradient that reaches x + residual by other ways, is added to dx.
     """
-    number, width, period = sizes(x, weight)
+    shape = number, width, period = sizes(x, weight)
     dx, used = new_like(x)
     dweight = torch.empty_like(weight)
     dbias = None if bias is None else torch.empty_like(bias)
-    like, ranges = _LIKE[x.dtype], parts(number, number * width)
-    sums = _float64(2 * len(ranges) * period * width)
+    parts = share(number, number * width)
+    sums = _float64(2 * parts * period * width)
     at = _addresses(dy, x, mean, inv_std, weight, bias, dtotal, dx, sums)
     options = centered, CODES[activation], _streams(dx, used)
-    each(
-        lambda part, start, stop: rows.backward(
-            like, at, number, width, period, *options, part, start, stop
-        ),
-        ranges,
-    )
-    rows.add_parts(like, _addresses(dweight, dbias, sums), len(ranges), period * width)
+    _run(rows.backward_task, parts, number, x, at, (*shape, *options))
+    like, ends = _LIKE[x.dtype], _addresses(dweight, dbias, sums)
+    rows.add_parts(like, ends, parts, period * width)
     return dx, dweight, dbias
 
 
@@ -123,25 +115,16 @@ def pooled_forward(
         how = given is not None, eps, activation, _streams(y, used)
         _columns_forward(x[..., 0], weight, bias, y[..., 0], mean, var, *how)
         return y, mean, var
-    like, at = _LIKE[x.dtype], _addresses(x, weight, bias, y, mean, var)
+    at = _addresses(x, weight, bias, y, mean, var)
     if num_groups == 0 and size < planes.SMALL:
-        last = given is not None, eps, kind
-        each(
-            lambda part, start, stop: planes.forward(
-                like, at, num, size, channels, *last, start, stop
-            ),
-            parts(channels, many),
-        )
+        few = num, size, channels, given is not None, kind
+        _run(planes.forward_task, share(channels, many), channels, x, at, few, eps)
         return y, mean, var
     if given is not None:
         num_groups, count = channels, 1
-    options = num_groups, count, given is not None, eps, kind, _streams(y, used)
-    each(
-        lambda part, start, stop: groups.forward(
-            like, at, num * channels, size, channels, *options, start, stop
-        ),
-        parts(num * channels // count, many),
-    )
+    number, options = num * channels // count, (given is not None, kind, _streams(y, used))
+    shape = num * channels, size, channels, num_groups, count, *options
+    _run(groups.forward_task, share(number, many), number, x, at, shape, eps)
     return y, mean, var
 
 
@@ -166,29 +149,22 @@ def pooled_backward(
             dy[..., 0], x[..., 0], mean, inv_std, weight, bias, dx[..., 0], *how
         )
         return dx, dweight, dbias
-    many, kind, like = num * channels * size, CODES[activation], _LIKE[x.dtype]
+    many, kind = num * channels * size, CODES[activation]
     dweight, dbias = torch.empty_like(weight), torch.empty_like(bias)
     if num_groups == 0 and size < planes.SMALL:
         at = _addresses(dy, x, mean, inv_std, weight, bias, dx, dweight, dbias)
-        each(
-            lambda part, start, stop: planes.backward(
-                like, at, num, size, channels, given, kind, start, stop
-            ),
-            parts(channels, many),
-        )
+        few = num, size, channels, given, kind
+        _run(planes.backward_task, share(channels, many), channels, x, at, few)
         return dx, dweight, dbias
     count = num if num_groups == 0 else channels // num_groups
     if given:
         num_groups, count = channels, 1
     sums = _float64(2 * num * channels)
     at = _addresses(dy, x, mean, inv_std, weight, bias, dx, sums)
-    options = num_groups, count, given, kind, _streams(dx, used)
-    each(
-        lambda part, start, stop: groups.backward(
-            like, at, num * channels, size, channels, *options, start, stop
-        ),
-        parts(num * channels // count, many),
-    )
+    number, options = num * channels // count, (given, kind, _streams(dx, used))
+    shape = num * channels, size, channels, num_groups, count, *options
+    _run(groups.backward_task, share(number, many), number, x, at, shape)
+    like = _LIKE[x.dtype]
     groups.add_segments(like, _addresses(dweight, dbias, sums), num, channels)
     return dx, dweight, dbias
 
@@ -205,22 +181,20 @@ def _columns_forward(
     activation: str | None,
     streaming: bool,
 ) -> None:
-    like, sizes, ranges = _LIKE[x.dtype], tuple(x.shape), parts(len(x), x.numel())
+    number, width = shape = x.shape
+    parts = share(number, number * width)
     if not given:
-        sums = torch.empty(len(ranges), 2, x.shape[1], dtype=torch.float64)
-        at = _addresses(x, sums)
-        each(lambda *part: columns.moments(like, at, *sizes, *part), ranges)
-        offset, square = sums.sum(0) / len(x)
+        sums = torch.empty(parts, 2, width, dtype=torch.float64)
+        _run(columns.moments_task, parts, number, x, _addresses(x, sums), shape)
+        offset, square = sums.sum(0) / number
         torch.add(x[0], offset, out=mean)
         torch.clamp(square - offset * offset, min=0.0, out=var)
     scale = (inverse_std(var, eps) * weight).to(x.dtype)
     high, low = _high_and_low(mean, x)
     shift = bias - low * scale
-    more = _addresses(x, high, scale, shift, y)
+    at = _addresses(x, high, scale, shift, y)
     options = CODES[activation], streaming
-    each(
-        lambda part, start, stop: columns.forward(like, more, *sizes, *options, start, stop), ranges
-    )
+    _run(columns.forward_task, parts, number, x, at, (*shape, *options))
 
 
 def _columns_backward(
@@ -235,24 +209,20 @@ def _columns_backward(
     activation: str | None,
     streaming: bool,
 ) -> tuple[Tensor, Tensor]:
-    like, sizes, kind = _LIKE[x.dtype], tuple(x.shape), CODES[activation]
-    ranges = parts(len(x), x.numel())
+    number, width = shape = x.shape
+    parts, kind = share(number, number * width), CODES[activation]
     scale = (inv_std * weight).to(x.dtype)
     high, low = _high_and_low(mean, x)
     shift = bias - low * scale
-    sums = torch.empty(len(ranges), 2, x.shape[1], dtype=torch.float64)
+    sums = torch.empty(parts, 2, width, dtype=torch.float64)
     at = _addresses(dy, x, mean, high, scale, shift, sums)
-    each(lambda *part: columns.gradient_sums(like, at, *sizes, kind, *part), ranges)
+    _run(columns.gradient_sums_task, parts, number, x, at, (*shape, kind, False))
     total, product = sums.sum(0)
-    share = 0.0 if given else inv_std * weight / len(x)
-    slope = (-share * inv_std * inv_std * product).to(x.dtype)
-    offset = (-share * total).to(x.dtype) - low * slope
-    more = _addresses(dy, x, high, scale, shift, slope, offset, dx)
-    options = kind, streaming
-    each(
-        lambda part, start, stop: columns.backward(like, more, *sizes, *options, start, stop),
-        ranges,
-    )
+    portion = 0.0 if given else inv_std * weight / number
+    slope = (-portion * inv_std * inv_std * product).to(x.dtype)
+    offset = (-portion * total).to(x.dtype) - low * slope
+    at = _addresses(dy, x, high, scale, shift, slope, offset, dx)
+    _run(columns.backward_task, parts, number, x, at, (*shape, kind, streaming))
     return (product * inv_std).to(x.dtype), total.to(x.dtype)
 
 
@@ -260,6 +230,20 @@ def _high_and_low(mean: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return a float64 mean as the sum of two numbers of x's dtype."""
     high = mean.to(x.dtype)
     return high, (mean - high).to(x.dtype)
+
+
+def _run(
+    task: Task,
+    parts: int,
+    items: int,
+    x: Tensor,
+    at: tuple[int, ...],
+    numbers: tuple[int, ...],
+    eps: float = 0.0,
+) -> None:
+    """Let all threads do the parts of a task on tensors like x."""
+    words = block(parts, items, x.itemsize, at, numbers, eps)
+    all_at_once(task.call, words.buffer_info()[0], parts)
 
 
 def _addresses(*tensors: Tensor | None) -> tuple[int, ...]:

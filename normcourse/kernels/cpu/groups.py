@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from normcourse.kernels.cpu import vectors as v
-from normcourse.kernels.cpu.compiled import SUMS, compiled
+from normcourse.kernels.cpu.blocks import DOUBLE, SINGLE, opened, take
+from normcourse.kernels.cpu.compiled import SUMS, Task, compiled
 from normcourse.kernels.cpu.memory import (
     STAGE,
     array_at,
@@ -92,16 +93,17 @@ def _sums(
 
 
 @compiled()
-def forward(
-    like: Any, at: Any, number: int, size: int, channels: int, groups: int, count: int, given: bool,
-    eps: float, kind: int, streaming: bool, start: int, stop: int,
-) -> None:  # fmt: skip
+def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
     """Write y, mean and var of groups ``start`` to ``stop``; x and y are (N * C, S).
 
     ``at`` holds the addresses of x, weight, bias, y, mean and var. While a group is written, which
     waits for memory, the next one is summed in the same loops. ``given``: mean and var are inputs
     (C,), as BatchNorm's at inference.
+
+    ``sizes``: N * C, S, C, groups, segments of a group, given, kind, streaming.
     """
+    number, size, channels, groups, count = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
+    given, kind, streaming = sizes[5] != 0, sizes[6], sizes[7] != 0
     shape = number, size
     x, y = array_at(at[0], shape, like), array_at(at[3], shape, like)
     weight, bias = array_at(at[1], channels, like), array_at(at[2], channels, like)
@@ -142,12 +144,25 @@ def forward(
             out = y[segment]
             if ahead:
                 coming = x[_place(group + 1, k, groups, channels)[0]]
-                part = _write_and_sum(x[segment], high, scale, offset, floor, out, coming, shift)
-                total += part[0]
-                squares += part[1]
+                ends = _write_and_sum(x[segment], high, scale, offset, floor, out, coming, shift)
+                total += ends[0]
+                squares += ends[1]
             else:
                 v.affine_one(x[segment], high, scale, offset, floor, out)
             v.activate(out, kind)
+
+
+@Task
+def forward_task(address: int) -> None:
+    """Do :func:`forward` for the parts of a block."""
+    single, eps, at, sizes = opened(address)
+    part, start, stop = take(address)
+    while part >= 0:
+        if single:
+            forward(SINGLE, at, sizes, eps, part, start, stop)
+        else:
+            forward(DOUBLE, at, sizes, eps, part, start, stop)
+        part, start, stop = take(address)
 
 
 @compiled()
@@ -180,15 +195,16 @@ def _gradient_sums(
 
 
 @compiled()
-def backward(
-    like: Any, at: Any, number: int, size: int, channels: int, groups: int, count: int, given: bool,
-    kind: int, streaming: bool, start: int, stop: int,
-) -> None:  # fmt: skip
+def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
     """Write dx of groups ``start`` to ``stop`` and, per segment, sums of dz and dz * x_hat.
 
     ``at`` holds the addresses of dy, x, mean, inv_std, weight, bias, dx and the sums (N * C, 2).
     Two passes: no dx can be written before both sums over the whole group are known.
+
+    ``sizes`` are those of :func:`forward`.
     """
+    number, size, channels, groups, count = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
+    given, kind, streaming = sizes[5] != 0, sizes[6], sizes[7] != 0
     shape = number, size
     dy, x = array_at(at[0], shape, like), array_at(at[1], shape, like)
     means = channels if given else number // count
@@ -226,12 +242,25 @@ def backward(
             moved = bias[channel] - low * scale
             for a in range(0, size, step):
                 b = min(a + step, size)
-                part = x[segment, a:b]
-                dz = _before(dy[segment, a:b], part, high, scale, moved, kind, before[: b - a])
+                piece = x[segment, a:b]
+                dz = _before(dy[segment, a:b], piece, high, scale, moved, kind, before[: b - a])
                 out = near[: b - a] if streaming else dx[segment, a:b]
-                v.gradient_one(dz, part, high, scale, slope, offset, out)
+                v.gradient_one(dz, piece, high, scale, slope, offset, out)
                 if streaming:
                     stream(out, dx[segment, a:b])
+
+
+@Task
+def backward_task(address: int) -> None:
+    """Do :func:`backward` for the parts of a block."""
+    single, eps, at, sizes = opened(address)
+    part, start, stop = take(address)
+    while part >= 0:
+        if single:
+            backward(SINGLE, at, sizes, eps, part, start, stop)
+        else:
+            backward(DOUBLE, at, sizes, eps, part, start, stop)
+        part, start, stop = take(address)
 
 
 @compiled()

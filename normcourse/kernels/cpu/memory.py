@@ -45,7 +45,9 @@ STREAM_FROM = _stream_from()
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _pointer(context: Any, address: Any) -> Any:
+def pointer(context: Any, address: Any) -> Any:
+    """Return an address as what ``carray`` takes."""
+
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.inttoptr(args[0], cgutils.voidptr_t)
 
@@ -55,13 +57,13 @@ def _pointer(context: Any, address: Any) -> Any:
 @compiled()
 def array_at(address: int, shape: Any, like: Any) -> Any:
     """Return the array that lies at an address, contiguous, of the dtype of ``like``."""
-    return carray(_pointer(address), shape, like.dtype)
+    return carray(pointer(address), shape, like.dtype)
 
 
 @compiled()
 def doubles_at(address: int, shape: Any) -> Any:
     """Return the float64 array that lies at an address, contiguous."""
-    return carray(_pointer(address), shape, np.float64)
+    return carray(pointer(address), shape, np.float64)
 
 
 @compiled()

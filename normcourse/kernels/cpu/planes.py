@@ -15,7 +15,8 @@ import numpy as np
 
 from normcourse.kernels.cpu import columns
 from normcourse.kernels.cpu import vectors as v
-from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
+from normcourse.kernels.cpu.blocks import DOUBLE, SINGLE, opened, take
+from normcourse.kernels.cpu.compiled import EACH, SUMS, Task, compiled
 from normcourse.kernels.cpu.memory import array_at, doubles_at, fetch, keep, on_stack, room_of
 
 BLOCK = 1024  # values of an example that stand side by side
@@ -126,14 +127,14 @@ def _affine_of_two(
 
 
 @compiled()
-def forward(
-    like: Any, at: Any, number: int, size: int, channels: int, given: bool, eps: float, kind: int,
-    start: int, stop: int,
-) -> None:  # fmt: skip
+def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
     """Write y, mean and var of channels ``start`` to ``stop``; x and y are (N, C * S).
 
     ``at`` holds the addresses of x, weight, bias, y, mean and var.
+
+    ``sizes``: N, S, C, given, kind.
     """
+    number, size, channels, given, kind = sizes[0], sizes[1], sizes[2], sizes[3] != 0, sizes[4]
     shape = number, channels * size
     x, y = array_at(at[0], shape, like), array_at(at[3], shape, like)
     weight, bias = array_at(at[1], channels, like), array_at(at[2], channels, like)
@@ -166,6 +167,19 @@ def forward(
             for n in range(number):
                 v.activate(y[n, a:b], kind)
     keep(room)
+
+
+@Task
+def forward_task(address: int) -> None:
+    """Do :func:`forward` for the parts of a block."""
+    single, eps, at, sizes = opened(address)
+    part, start, stop = take(address)
+    while part >= 0:
+        if single:
+            forward(SINGLE, at, sizes, eps, part, start, stop)
+        else:
+            forward(DOUBLE, at, sizes, eps, part, start, stop)
+        part, start, stop = take(address)
 
 
 @compiled(SUMS)
@@ -201,14 +215,14 @@ def _dx_of_two(
 
 
 @compiled()
-def backward(
-    like: Any, at: Any, number: int, size: int, channels: int, given: bool, kind: int, start: int,
-    stop: int,
-) -> None:  # fmt: skip
+def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
     """Write dx, dweight and dbias (C,) of channels ``start`` to ``stop``.
 
     ``at`` holds the addresses of dy, x, mean, inv_std, weight, bias, dx, dweight and dbias.
+
+    ``sizes`` are those of :func:`forward`.
     """
+    number, size, channels, given, kind = sizes[0], sizes[1], sizes[2], sizes[3] != 0, sizes[4]
     shape = number, channels * size
     dy, x = array_at(at[0], shape, like), array_at(at[1], shape, like)
     dx = array_at(at[6], shape, like)
@@ -274,3 +288,16 @@ def backward(
             dz = columns.gradient_before(dy[n, a:b], piece, high, scale, shift, kind, out)
             columns.dx_each(dz, piece, high, scale, slope, offset, dx[n, a:b])
     keep(room)
+
+
+@Task
+def backward_task(address: int) -> None:
+    """Do :func:`backward` for the parts of a block."""
+    single, eps, at, sizes = opened(address)
+    part, start, stop = take(address)
+    while part >= 0:
+        if single:
+            backward(SINGLE, at, sizes, eps, part, start, stop)
+        else:
+            backward(DOUBLE, at, sizes, eps, part, start, stop)
+        part, start, stop = take(address)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from normcourse.kernels.cpu import vectors as v
-from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
+from normcourse.kernels.cpu.blocks import DOUBLE, SINGLE, opened, take
+from normcourse.kernels.cpu.compiled import EACH, SUMS, Task, compiled
 from normcourse.kernels.cpu.memory import (
     STAGE,
     array_at,
@@ -178,17 +179,18 @@ def _forward_past_caches(
 
 
 @compiled()
-def forward(
-    like: Any, at: Any, number: int, width: int, period: int, eps: float, centered: bool, kind: int,
-    streaming: bool, start: int, stop: int,
-) -> None:  # fmt: skip
+def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
     """Write y, mean and inv_std of rows ``start`` to ``stop``; row r takes weight[r % P].
 
     ``at`` holds the addresses of x, residual, total, weight, bias, y, mean and inv_std. With a
     residual, ``total = x + residual`` is written too and normalized in x's place; 0 is none. A
     norm without a mean needs no bias. While a row is written, which waits for memory, the next one
     is summed in the same loop.
+
+    ``sizes``: number and width of rows, period P, centered, kind, streaming.
     """
+    number, width, period, centered = sizes[0], sizes[1], sizes[2], sizes[3] != 0
+    kind, streaming = sizes[4], sizes[5] != 0
     shape, adds = (number, width), at[1] != 0
     x, total = array_at(at[0], shape, like), array_at(at[2], shape, like)
     residual = array_at(at[1], shape if adds else (0, width), like)
@@ -221,6 +223,19 @@ def forward(
         else:
             _write(row, high, scale, less, weight[p], bias[p], floor, out, centered)
         v.activate(out, kind)
+
+
+@Task
+def forward_task(address: int) -> None:
+    """Do :func:`forward` for the parts of a block."""
+    single, eps, at, sizes = opened(address)
+    part, start, stop = take(address)
+    while part >= 0:
+        if single:
+            forward(SINGLE, at, sizes, eps, part, start, stop)
+        else:
+            forward(DOUBLE, at, sizes, eps, part, start, stop)
+        part, start, stop = take(address)
 
 
 @compiled(SUMS)
@@ -292,15 +307,16 @@ def _dx_of_both(
 
 
 @compiled()
-def backward(
-    like: Any, at: Any, number: int, width: int, period: int, centered: bool, kind: int,
-    streaming: bool, part: int, start: int, stop: int,
-) -> None:  # fmt: skip
+def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
     """Write dx of rows ``start`` to ``stop``, and float64 dweight and dbias (P, M) of this part.
 
     ``at`` holds the addresses of dy, x, mean, inv_std, weight, bias, dtotal, dx and of the sums of
     all parts (parts, 2, P, M); dtotal at 0 is none.
+
+    ``sizes`` are those of :func:`forward`.
     """
+    number, width, period, centered = sizes[0], sizes[1], sizes[2], sizes[3] != 0
+    kind, streaming = sizes[4], sizes[5] != 0
     shape, adds = (number, width), at[6] != 0
     dy, x = array_at(at[0], shape, like), array_at(at[1], shape, like)
     mean, inv_std = doubles_at(at[2], number), doubles_at(at[3], number)
@@ -350,6 +366,19 @@ def backward(
                 v.flush(some_dweight[k], dweight[k])
                 v.flush(some_dbias[k], dbias[k])
     keep(room)
+
+
+@Task
+def backward_task(address: int) -> None:
+    """Do :func:`backward` for the parts of a block."""
+    single, eps, at, sizes = opened(address)
+    part, start, stop = take(address)
+    while part >= 0:
+        if single:
+            backward(SINGLE, at, sizes, eps, part, start, stop)
+        else:
+            backward(DOUBLE, at, sizes, eps, part, start, stop)
+        part, start, stop = take(address)
 
 
 @compiled()
