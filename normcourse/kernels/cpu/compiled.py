@@ -29,7 +29,8 @@ def compiled(liberties: set[str] | None = None) -> Callable[[Callable[..., Any]]
 class Task:
     """Work that any thread can do, Python's or not: a function of one address, see :mod:`.blocks`.
 
-    Compiled when it is first needed.
+    Compiled when it is first needed. Each loop writes its own: Numba keeps compiled code only of a
+    function that stands in a file, and not of one that another function makes.
     """
 
     def __init__(self, function: Callable[[int], None]) -> None:
