@@ -114,7 +114,7 @@ def pooled_backward(
 
 
 def inverse_std(var: Tensor, eps: float) -> Tensor:
-    """Return 1 / sqrt(var + eps), and 0 where var + eps is 0.
+    """Return 1 / sqrt(var + eps), and 0 where both are 0.
 
     Example:
         >>> inverse_std(torch.tensor([4.0, 0.0]), eps=0.0)

@@ -99,7 +99,7 @@ def test_parts_have_all_items_between_them(items: int) -> None:
     from normcourse.kernels.cpu import blocks
 
     for parts in range(1, items + 1):
-        words = blocks.block(parts, items, 4, (), ())
+        words = blocks.block(parts, items, (), ())
         place = words.buffer_info()[0]
         taken = [blocks.take(place) for _ in range(parts)]
         assert [part for part, _, _ in taken] == list(range(parts))

@@ -3,9 +3,8 @@
     0        the part that is free next; whoever comes takes it
     1, 2     how many parts there are, and how many items (rows, groups, channels) in all
     3        eps, a float64
-    4        bytes of a number: 4 or 8
-    5 to 14  addresses of arrays
-    15 on    sizes and options
+    4 to 13  addresses of arrays
+    14 on    sizes and options
 
 Threads take parts from one counter, so a thread that comes late, because its core is busy with
 something else, does less, and nobody waits for it. None of them needs Python for it.
@@ -21,21 +20,19 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, types
+from numba import carray, njit, types
 from numba.extending import intrinsic
 
 from normcourse.kernels.cpu.compiled import compiled
 from normcourse.kernels.cpu.memory import doubles_at, pointer
 
 ADDRESSES, NUMBERS = 10, 10
-WORDS = 5 + ADDRESSES + NUMBERS
-SINGLE, DOUBLE = np.empty(0, np.float32), np.empty(0)  # to tell the dtype
+WORDS = 4 + ADDRESSES + NUMBERS
 
 
 def block(
     parts: int,
     items: int,
-    itemsize: int,
     addresses: Sequence[int],
     numbers: Sequence[int],
     eps: float = 0.0,
@@ -43,11 +40,11 @@ def block(
     """Return the words of a block.
 
     Example:
-        >>> words = block(4, 100, 8, (64, 128), (3, True))
-        >>> words[:7].tolist(), words[15:17].tolist(), len(words) == WORDS
-        ([0, 4, 100, 0, 8, 64, 128], [3, 1], True)
+        >>> words = block(4, 100, (64, 128), (3, True))
+        >>> words[:6].tolist(), words[14:16].tolist(), len(words) == WORDS
+        ([0, 4, 100, 0, 64, 128], [3, 1], True)
     """
-    head = 0, parts, items, _bits(eps), itemsize
+    head = 0, parts, items, _bits(eps)
     room = (0,) * (ADDRESSES - len(addresses))
     return array("q", (*head, *addresses, *room, *numbers, *(0,) * (NUMBERS - len(numbers))))
 
@@ -86,9 +83,28 @@ def take(address: int) -> tuple[int, int, int]:
     return part, start, start + size + (1 if part < longer else 0)
 
 
-@compiled()
-def opened(address: int) -> tuple[bool, float, Any, Any]:
-    """Return whether a block is about float32, its eps, its addresses and its numbers."""
-    words = carray(pointer(address), WORDS, np.int64)
-    single, eps = words[4] == 4, doubles_at(address, WORDS)[3]
-    return single, eps, words[5 : 5 + ADDRESSES], words[5 + ADDRESSES :]
+@intrinsic  # type: ignore[untyped-decorator]
+def _address(context: Any, place: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ptrtoint(args[0], context.get_value_type(types.intp))
+
+    return types.intp(place), codegen
+
+
+@njit(nogil=True, forceinline=True)  # type: ignore[untyped-decorator]
+def every_part(loop: Any, place: Any) -> None:
+    """Call ``loop(like, addresses, numbers, eps, part, start, stop)`` until no part is left.
+
+    Args:
+        loop: a compiled function.
+        place: pointer to a block, of the type of the numbers that it is about.
+
+    Not kept between runs: it becomes a piece of each task, which is.
+    """
+    address, like = _address(place), carray(place, 0)
+    words, eps = carray(pointer(address), WORDS, np.int64), doubles_at(address, WORDS)[3]
+    at, numbers = words[4 : 4 + ADDRESSES], words[4 + ADDRESSES :]
+    part, start, stop = take(address)
+    while part >= 0:
+        loop(like, at, numbers, eps, part, start, stop)
+        part, start, stop = take(address)

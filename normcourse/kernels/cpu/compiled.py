@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import threading
 import zlib
@@ -15,6 +16,7 @@ from numba import cfunc, config, njit, types
 SUMS = {"reassoc", "contract", "nsz", "arcp"}  # sums in any order, as vectors need
 EACH = {"contract"}  # a * b + c in one step, no other liberty
 _HERE = Path(__file__).parent
+_FOREIGN = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _one_at_a_time = threading.RLock()
 
 
@@ -27,21 +29,30 @@ def compiled(liberties: set[str] | None = None) -> Callable[[Callable[..., Any]]
 
 
 class Task:
-    """Work that any thread can do, Python's or not: a function of one address, see :mod:`.blocks`.
+    """Work that any thread can do, Python's or not, on float32 or float64: see :mod:`.blocks`.
 
-    Compiled when it is first needed. Each loop writes its own: Numba keeps compiled code only of a
-    function that stands in a file, and not of one that another function makes.
+    Compiled when it is first needed, for one of the two. Each loop has its own in its file: Numba
+    keeps compiled code only of a function that stands in one.
     """
 
-    def __init__(self, function: Callable[[int], None]) -> None:
+    def __init__(self, function: Callable[[Any], None]) -> None:
         self._function = function
+        self._compiled: dict[int, Any] = {}
+        self._calls: dict[int, Any] = {}
 
-    @functools.cached_property
-    def call(self) -> Any:
-        """Return it as a function of the foreign kind, which runs without Python's lock."""
-        with kept():
-            self._compiled = cfunc(types.void(types.intp), cache=True)(self._function)
-        return self._compiled.ctypes
+    def call(self, itemsize: int) -> Any:
+        """Return it as a foreign function of an address, which runs without Python's lock."""
+        found = self._calls.get(itemsize)
+        return self._made(itemsize) if found is None else found
+
+    def _made(self, itemsize: int) -> Any:
+        with kept():  # one thread compiles; the code lives as long as this
+            if itemsize not in self._calls:
+                number = types.float32 if itemsize == 4 else types.float64
+                signature = types.void(types.CPointer(number))  # the pointer tells the dtype
+                made = self._compiled[itemsize] = cfunc(signature, cache=True)(self._function)
+                self._calls[itemsize] = _FOREIGN(made.address)
+        return self._calls[itemsize]
 
 
 @contextlib.contextmanager

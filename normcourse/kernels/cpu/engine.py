@@ -7,19 +7,20 @@ functions.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from normcourse.kernels.activations import CODES
 from normcourse.kernels.cpu import columns, groups, planes, rows
-from normcourse.kernels.cpu.blocks import DOUBLE, SINGLE, block
+from normcourse.kernels.cpu.blocks import block
 from normcourse.kernels.cpu.compiled import Task
 from normcourse.kernels.cpu.memory import STREAM_FROM
 from normcourse.kernels.cpu.pages import new_like
 from normcourse.kernels.plain import inverse_std, sizes
 from normcourse.kernels.threads import all_at_once, share
 
-_LIKE = {torch.float32: SINGLE, torch.float64: DOUBLE}
+_LIKE = {torch.float32: np.empty(0, np.float32), torch.float64: np.empty(0)}  # tells the dtype
 
 
 def rows_forward(
@@ -242,8 +243,8 @@ def _run(
     eps: float = 0.0,
 ) -> None:
     """Let all threads do the parts of a task on tensors like x."""
-    words = block(parts, items, x.itemsize, at, numbers, eps)
-    all_at_once(task.call, words.buffer_info()[0], parts)
+    words = block(parts, items, at, numbers, eps)
+    all_at_once(task.call(x.itemsize), words.buffer_info()[0], parts)
 
 
 def _addresses(*tensors: Tensor | None) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from normcourse.kernels.cpu import vectors as v
-from normcourse.kernels.cpu.blocks import DOUBLE, SINGLE, opened, take
+from normcourse.kernels.cpu.blocks import every_part
 from normcourse.kernels.cpu.compiled import EACH, SUMS, Task, compiled
 from normcourse.kernels.cpu.memory import (
     STAGE,
@@ -226,16 +226,9 @@ def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, s
 
 
 @Task
-def forward_task(address: int) -> None:
+def forward_task(place: Any) -> None:
     """Do :func:`forward` for the parts of a block."""
-    single, eps, at, sizes = opened(address)
-    part, start, stop = take(address)
-    while part >= 0:
-        if single:
-            forward(SINGLE, at, sizes, eps, part, start, stop)
-        else:
-            forward(DOUBLE, at, sizes, eps, part, start, stop)
-        part, start, stop = take(address)
+    every_part(forward, place)
 
 
 @compiled(SUMS)
@@ -369,16 +362,9 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
 
 
 @Task
-def backward_task(address: int) -> None:
+def backward_task(place: Any) -> None:
     """Do :func:`backward` for the parts of a block."""
-    single, eps, at, sizes = opened(address)
-    part, start, stop = take(address)
-    while part >= 0:
-        if single:
-            backward(SINGLE, at, sizes, eps, part, start, stop)
-        else:
-            backward(DOUBLE, at, sizes, eps, part, start, stop)
-        part, start, stop = take(address)
+    every_part(backward, place)
 
 
 @compiled()
