@@ -23,8 +23,11 @@ from normcourse.kernels import threads
 from normcourse.kernels.cpu import engine
 
 PAGE = mmap.PAGESIZE
-WIDTHS = (1, 2, 17, 256, 257, 513, 1601)
-MAPS = ((1, 3, 7), (5, 6, 49), (3, 4, 255), (2, 6, 513), (33, 5, 1), (4, 12, 16))
+WIDTHS = (1, 2, 17, 48, 256, 257, 513, 1040, 1601)
+MAPS = (
+    *((1, 3, 7), (5, 6, 49), (3, 4, 255), (5, 33, 16), (4, 12, 16), (2, 6, 513), (2, 6, 544)),
+    *((33, 5, 1), (9, 48, 1)),
+)
 Call = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
 
 
@@ -101,7 +104,7 @@ def main() -> None:
         mock.patch.object(threads, "GRAIN", 1),
     ):
         for front, limit, dtype in itertools.product((False, True), (0, 2**60), dtypes):
-            guard.front, engine.STREAM_FROM = front, limit
+            guard.front, engine.STREAM_FROM, engine.STREAM_NEW_FROM = front, limit, limit
             torch.set_num_threads(1 + front)
             for kind, shapes in kinds:
                 for shape in shapes:

@@ -420,38 +420,108 @@ def test_inputs_are_not_changed() -> None:
         assert all(map(torch.equal, arguments, before))
 
 
-@pytest.mark.parametrize("streamed", [True, False])
-def test_large_results_go_past_the_caches(streamed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same values either way, for starts and ends of rows that are on no line of the cache."""
+# Rows that begin at lines of the cache, which can go past the caches, beside those that cannot.
+BY_LINES = [
+    Norm("layer_norm", **_layer((48,)), shape=(7, 48), parameters=((48,), (48,))),
+    Norm("layer_norm", **_layer((1040,)), shape=(7, 1040), parameters=((1040,), (1040,))),
+    Norm("rms_norm", **_rms((48,)), shape=(7, 48), parameters=((48,),)),
+    Norm("rms_norm", **_rms((1040,)), shape=(7, 1040), parameters=((1040,),)),
+    Norm("group_norm", **_group(3), shape=(5, 6, 4, 8), parameters=((6,), (6,))),
+    Norm("group_norm", **_group(2), shape=(2, 4, 16, 34), parameters=((4,), (4,))),
+    Norm("batch_norm", **_BATCH, shape=(3, 5, 17, 32), parameters=((5,), (5,))),
+    Norm("batch_norm", **_BATCH, shape=(53, 48), parameters=((48,), (48,))),
+    Norm("batch_norm", **_BATCH, shape=(4, 43, 4, 4), parameters=((43,), (43,))),
+    Norm("inference", **_INFERENCE, shape=(3, 5, 17, 32), parameters=((5,), (5,))),
+    Norm("inference", **_INFERENCE, shape=(43, 48), parameters=((48,), (48,))),
+]
+
+
+@pytest.fixture
+def go_past(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Lets every result, or none, be written past the caches."""
     from normcourse.kernels.cpu import engine
 
-    monkeypatch.setattr(engine, "STREAM_FROM", 0 if streamed else 2**60)
-    for norm, dtype in itertools.product(NORMS, TOLERANCE):
+    def choose(streamed: bool) -> None:
+        for name in ("STREAM_FROM", "STREAM_NEW_FROM"):
+            monkeypatch.setattr(engine, name, 0 if streamed else 2**60)
+
+    return choose
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_large_results_go_past_the_caches(
+    streamed: bool, activation: str | None, go_past: Callable[[bool], None]
+) -> None:
+    """The same values either way, for starts and ends of rows that are on no line of the cache."""
+    go_past(streamed)
+    for norm, dtype in itertools.product(NORMS + BY_LINES, TOLERANCE):
         mine = [one.requires_grad_() for one in norm.arguments(dtype)]
         theirs = [one.detach().double().requires_grad_() for one in mine]
-        y, expected = norm.fused(*mine), norm.torch(*theirs)
+        y = norm.fused(*mine, activation=activation)
+        expected = ACTIVATIONS[activation](norm.torch(*theirs))
         assert_close(y, expected, dtype)
         dy = draw(*norm.shape, seed=20).to(dtype)
         y.backward(dy)
         expected.backward(dy.double())
-        assert_close(mine[0].grad, theirs[0].grad, dtype)
+        for one, other in zip(mine, theirs, strict=True):
+            assert_close(one.grad, other.grad, dtype, 10.0)
+
+
+@pytest.mark.parametrize("norm", NORMS + BY_LINES, ids=str)
+@FLOATS
+def test_a_result_does_not_depend_on_how_it_is_written(
+    norm: Norm, dtype: torch.dtype, go_past: Callable[[bool], None]
+) -> None:
+    """To the last bit, whether past the caches or not."""
+    for activation in (None, "relu"):
+        found = []
+        for streamed in (True, False):
+            go_past(streamed)
+            arguments = [one.requires_grad_() for one in norm.arguments(dtype)]
+            y = norm.fused(*arguments, activation=activation)
+            dy = draw(*norm.shape, seed=20).to(dtype)
+            found.append([y, *torch.autograd.grad(y, arguments, dy)])
+        for one, other in zip(*found, strict=True):
+            torch.testing.assert_close(one, other, rtol=0.0, atol=0.0)
+
+
+@pytest.mark.parametrize("norm", [n for n in NORMS + BY_LINES if "batch" not in n.name], ids=str)
+def test_a_row_does_not_depend_on_the_rows_around_it(
+    norm: Norm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last bit, whoever computes it: one thread all of them, or each thread a part."""
+    monkeypatch.setattr(threading, "GRAIN", 1)
+    before, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            arguments = [one.requires_grad_() for one in norm.arguments(torch.float32)]
+            y = norm.fused(*arguments)
+            found.append((y, *torch.autograd.grad(y, arguments[0], torch.ones_like(y))))
+    finally:
+        torch.set_num_threads(before)
+    for y, dx in found[1:]:
+        assert torch.equal(y, found[0][0])
+        assert torch.equal(dx, found[0][1])
 
 
 @FLOATS
-@pytest.mark.parametrize("width", [37, 1601])
+@pytest.mark.parametrize("width", [37, 48, 1040, 1601])
+@pytest.mark.parametrize("streamed", [True, False])
 def test_large_sums_go_past_the_caches(
-    width: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    width: int, streamed: bool, dtype: torch.dtype, go_past: Callable[[bool], None]
 ) -> None:
-    """The sum with a residual and what is made of it, several rows side by side or one."""
-    from normcourse.kernels.cpu import engine
-
-    monkeypatch.setattr(engine, "STREAM_FROM", 0)
+    """The sum with a residual and what is made of it, for rows that begin at lines or not."""
+    go_past(streamed)
     x, residual = draw(7, width, seed=1, dtype=dtype), draw(7, width, seed=2, dtype=dtype)
     weight, bias = draw(width, seed=3, dtype=dtype), draw(width, seed=4, dtype=dtype)
     y, total = kernels.add_layer_norm(x, residual, (width,), weight, bias)
     z, same = kernels.add_rms_norm(x, residual, (width,), weight)
     assert torch.equal(total, x + residual)
     assert torch.equal(same, total)
+    assert torch.equal(y, kernels.layer_norm(total, (width,), weight, bias))
+    assert torch.equal(z, kernels.rms_norm(total, (width,), weight))
     total = total.double()
     expected = F.layer_norm(total, (width,), weight.double(), bias.double())
     assert_close(y, expected, dtype)

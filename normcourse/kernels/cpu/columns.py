@@ -12,15 +12,16 @@ import numpy as np
 from normcourse.kernels.cpu import vectors as v
 from normcourse.kernels.cpu.blocks import every_part
 from normcourse.kernels.cpu.compiled import EACH, SUMS, Task, compiled
-from normcourse.kernels.cpu.memory import (
-    STAGE,
-    array_at,
-    doubles_at,
-    keep,
-    on_stack,
-    room_of,
-    stream,
+from normcourse.kernels.cpu.lines import (
+    at_least,
+    lanes,
+    line_at,
+    put,
+    spread,
+    where_positive,
+    whole,
 )
+from normcourse.kernels.cpu.memory import array_at, doubles_at, keep, room_of
 
 
 @compiled(SUMS)
@@ -65,16 +66,16 @@ def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, s
     number, width, kind, streaming = sizes[0], sizes[1], sizes[2], sizes[3] != 0
     x, y = array_at(at[0], (number, width), like), array_at(at[4], (number, width), like)
     high, scale = array_at(at[1], width, like), array_at(at[2], width, like)
-    shift, near = array_at(at[3], width, like), array_at(on_stack(STAGE), STAGE, like)
-    floor, step = like.dtype.type(v.floor_of(kind)), STAGE if streaming else width
+    shift, floor = array_at(at[3], width, like), like.dtype.type(v.floor_of(kind))
+    floors = spread(floor)
     for i in range(start, stop):
-        for a in range(0, width, step):
-            b = min(a + step, width)
-            out = near[: b - a] if streaming else y[i]
-            v.affine_each(x[i, a:b], high[a:b], scale[a:b], shift[a:b], floor, out)
-            v.activate(out, kind)
-            if streaming:
-                stream(out, y[i, a:b])
+        row, out = x[i], y[i]
+        end = whole(out)
+        for j in range(0, end, lanes(out)):
+            params = line_at(high, j), line_at(scale, j), line_at(shift, j)
+            put(at_least(v.line(line_at(row, j), *params), floors), out, j, streaming)
+        v.affine_each(row[end:], high[end:], scale[end:], shift[end:], floor, out[end:])
+        v.activate(out, kind)
 
 
 @Task
@@ -153,21 +154,23 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
     high, scale = array_at(at[2], width, like), array_at(at[3], width, like)
     shift, slope = array_at(at[4], width, like), array_at(at[5], width, like)
     offset, dx = array_at(at[6], width, like), array_at(at[7], (number, width), like)
-    near, room, step = (
-        array_at(on_stack(STAGE), STAGE, like),
-        room_of(width),
-        STAGE if streaming else width,
-    )
+    room = room_of(width)
     before = array_at(room.ctypes.data, width, like)
     for i in range(start, stop):
-        for a in range(0, width, step):
-            b = min(a + step, width)
-            out, piece = near[: b - a] if streaming else dx[i], x[i, a:b]
-            some = high[a:b], scale[a:b]
-            dz = gradient_before(dy[i, a:b], piece, *some, shift[a:b], kind, before[: b - a])
-            dx_each(dz, piece, *some, slope[a:b], offset[a:b], out)
-            if streaming:
-                stream(out, dx[i, a:b])
+        gradient, row, out = dy[i], x[i], dx[i]
+        end = whole(out) if kind <= v.RELU else 0
+        for j in range(0, end, lanes(out)):
+            dz, values = line_at(gradient, j), line_at(row, j)
+            highs, scales = line_at(high, j), line_at(scale, j)
+            if kind == v.RELU:
+                dz = where_positive(v.line(values, highs, scales, line_at(shift, j)), dz)
+            tilted = v.line(values, highs, line_at(slope, j), line_at(offset, j))
+            put(scales * dz + tilted, out, j, streaming)
+        some = high[end:], scale[end:]
+        rest = gradient_before(
+            gradient[end:], row[end:], *some, shift[end:], kind, before[: width - end]
+        )
+        dx_each(rest, row[end:], *some, slope[end:], offset[end:], out[end:])
     keep(room)
 
 

@@ -15,7 +15,7 @@ from normcourse.kernels.activations import CODES
 from normcourse.kernels.cpu import columns, groups, planes, rows
 from normcourse.kernels.cpu.blocks import block
 from normcourse.kernels.cpu.compiled import Task
-from normcourse.kernels.cpu.memory import STREAM_FROM
+from normcourse.kernels.cpu.memory import LINE, STREAM_FROM, STREAM_NEW_FROM
 from normcourse.kernels.cpu.pages import new_like
 from normcourse.kernels.plain import inverse_std, sizes
 from normcourse.kernels.threads import all_at_once, share
@@ -46,7 +46,7 @@ def rows_forward(
     total = x if residual is None else new_like(x)[0]
     mean, inv_std = _float64(number), _float64(number)
     at = _addresses(x, residual, total, weight, bias, y, mean, inv_std)
-    options = centered, CODES[activation], _streams(y, used)
+    options = centered, CODES[activation], _streams(y, used, activation, width)
     _run(rows.forward_task, share(number, number * width), number, x, at, (*shape, *options), eps)
     return y, total, mean, inv_std
 
@@ -74,7 +74,7 @@ def rows_backward(
     parts = share(number, number * width)
     sums = _float64(2 * parts * period * width)
     at = _addresses(dy, x, mean, inv_std, weight, bias, dtotal, dx, sums)
-    options = centered, CODES[activation], _streams(dx, used)
+    options = centered, CODES[activation], _streams(dx, used, activation, width)
     _run(rows.backward_task, parts, number, x, at, (*shape, *options))
     like, ends = _LIKE[x.dtype], _addresses(dweight, dbias, sums)
     rows.add_parts(like, ends, parts, period * width)
@@ -109,21 +109,22 @@ def pooled_forward(
     y, used = new_like(x)
     num, channels, size = x.shape
     many, kind = num * channels * size, CODES[activation]
+    streaming = _streams(y, used, activation, _begins(x, num_groups))
     count = num if num_groups == 0 else channels // num_groups
     means = num * channels // count
     mean, var = _doubles(*given) if given else (_float64(means), _float64(means))
     if num_groups == 0 and size == 1:
-        how = given is not None, eps, activation, _streams(y, used)
+        how = given is not None, eps, activation, streaming
         _columns_forward(x[..., 0], weight, bias, y[..., 0], mean, var, *how)
         return y, mean, var
     at = _addresses(x, weight, bias, y, mean, var)
     if num_groups == 0 and size < planes.SMALL:
-        few = num, size, channels, given is not None, kind
+        few = num, size, channels, given is not None, kind, streaming
         _run(planes.forward_task, share(channels, many), channels, x, at, few, eps)
         return y, mean, var
     if given is not None:
         num_groups, count = channels, 1
-    number, options = num * channels // count, (given is not None, kind, _streams(y, used))
+    number, options = num * channels // count, (given is not None, kind, streaming)
     shape = num * channels, size, channels, num_groups, count, *options
     _run(groups.forward_task, share(number, many), number, x, at, shape, eps)
     return y, mean, var
@@ -144,8 +145,9 @@ def pooled_backward(
     """Return dx, dweight and dbias (C,) of :func:`pooled_forward`."""
     dx, used = new_like(x)
     num, channels, size = x.shape
+    streaming = _streams(dx, used, activation, _begins(x, num_groups))
     if num_groups == 0 and size == 1:
-        how = given, activation, _streams(dx, used)
+        how = given, activation, streaming
         dweight, dbias = _columns_backward(
             dy[..., 0], x[..., 0], mean, inv_std, weight, bias, dx[..., 0], *how
         )
@@ -154,7 +156,7 @@ def pooled_backward(
     dweight, dbias = torch.empty_like(weight), torch.empty_like(bias)
     if num_groups == 0 and size < planes.SMALL:
         at = _addresses(dy, x, mean, inv_std, weight, bias, dx, dweight, dbias)
-        few = num, size, channels, given, kind
+        few = num, size, channels, given, kind, streaming
         _run(planes.backward_task, share(channels, many), channels, x, at, few)
         return dx, dweight, dbias
     count = num if num_groups == 0 else channels // num_groups
@@ -162,7 +164,7 @@ def pooled_backward(
         num_groups, count = channels, 1
     sums = _float64(2 * num * channels)
     at = _addresses(dy, x, mean, inv_std, weight, bias, dx, sums)
-    number, options = num * channels // count, (given, kind, _streams(dx, used))
+    number, options = num * channels // count, (given, kind, streaming)
     shape = num * channels, size, channels, num_groups, count, *options
     _run(groups.backward_task, share(number, many), number, x, at, shape)
     like = _LIKE[x.dtype]
@@ -260,6 +262,20 @@ def _doubles(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.to(torch.float64).contiguous() for tensor in tensors)
 
 
-def _streams(out: Tensor, used: bool) -> bool:
-    """Return whether a result is written past the caches: a large one, sooner in used memory."""
-    return out.nbytes >= (STREAM_FROM if used else 2 * STREAM_FROM)
+def _streams(out: Tensor, used: bool, activation: str | None, width: int = 0) -> bool:
+    """Return whether a result is written past the caches: a large one, sooner in used memory.
+
+    Not where an activation that costs more than memory does is computed from it, and not where
+    rows of ``width`` values begin inside of lines of the cache.
+    """
+    large = out.nbytes >= (STREAM_FROM if used else STREAM_NEW_FROM)
+    aligned = out.data_ptr() % LINE == 0 and width * out.itemsize % LINE == 0
+    return large and aligned and activation in (None, "relu")
+
+
+def _begins(x: Tensor, num_groups: int) -> int:
+    """Return after how many values of (N, C, S) a loop begins a row; 0: anywhere will do."""
+    _, channels, size = x.shape
+    if num_groups == 0 and size < planes.SMALL:
+        return channels if size == 1 else 0
+    return size

@@ -14,14 +14,21 @@ import numpy as np
 from normcourse.kernels.cpu import vectors as v
 from normcourse.kernels.cpu.blocks import every_part
 from normcourse.kernels.cpu.compiled import SUMS, Task, compiled
-from normcourse.kernels.cpu.memory import (
-    STAGE,
-    array_at,
-    doubles_at,
-    on_stack,
-    stream,
+from normcourse.kernels.cpu.lines import (
+    at_least,
+    fetch,
+    lanes,
+    line_at,
+    put,
+    spread,
+    total_of,
+    where_positive,
+    whole,
 )
+from normcourse.kernels.cpu.memory import array_at, doubles_at, on_stack
 from normcourse.kernels.cpu.vectors import CHUNK
+
+NEAR = 128 * 2**10  # bytes of a group up to which the next one fits the caches beside it
 
 
 @compiled()
@@ -35,7 +42,7 @@ def _place(group: int, k: int, groups: int, channels: int) -> tuple[int, int]:
 
 
 @compiled(SUMS)
-def _chunk_written(
+def _rest_written(
     segment: Any, high: Any, scale: Any, offset: Any, floor: Any, out: Any, coming: Any, shift: Any
 ) -> tuple[Any, Any]:
     total, squares = segment.dtype.type(0), segment.dtype.type(0)
@@ -49,18 +56,25 @@ def _chunk_written(
 
 @compiled()
 def _write_and_sum(
-    segment: Any, high: Any, scale: Any, offset: Any, floor: Any, out: Any, coming: Any, shift: Any
-) -> tuple[float, float]:
+    segment: Any, high: Any, scale: Any, offset: Any, floor: Any, out: Any, coming: Any,
+    shift: Any, streaming: bool,
+) -> tuple[float, float]:  # fmt: skip
     """Write a segment and return the sums of another, as :func:`.vectors.near_sums` does."""
-    total, squares = 0.0, 0.0
-    for a in range(0, segment.size, CHUNK):
-        b = min(a + CHUNK, segment.size)
-        found = _chunk_written(
-            segment[a:b], high, scale, offset, floor, out[a:b], coming[a:b], shift
-        )
-        total += np.float64(found[0])
-        squares += np.float64(found[1])
-    return total, squares
+    total, squares, end = 0.0, 0.0, whole(segment)
+    highs, slopes, offsets = spread(high), spread(scale), spread(offset)
+    floors, shifts = spread(floor), spread(shift)
+    for a in range(0, end, CHUNK):
+        some = some_squares = spread(segment.dtype.type(0))
+        for j in range(a, min(a + CHUNK, end), lanes(segment)):
+            z = v.line(line_at(segment, j), highs, slopes, offsets)
+            put(at_least(z, floors), out, j, streaming)
+            d = line_at(coming, j) - shifts
+            some = some + d
+            some_squares = some_squares + d * d
+        total += np.float64(total_of(some))
+        squares += np.float64(total_of(some_squares))
+    rest = _rest_written(segment[end:], high, scale, offset, floor, out[end:], coming[end:], shift)
+    return total + np.float64(rest[0]), squares + np.float64(rest[1])
 
 
 @compiled()
@@ -109,12 +123,12 @@ def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, s
     weight, bias = array_at(at[1], channels, like), array_at(at[2], channels, like)
     means = channels if given else number // count
     mean, var = doubles_at(at[4], means), doubles_at(at[5], means)
-    floor, near = like.dtype.type(v.floor_of(kind)), array_at(on_stack(STAGE), STAGE, like)
+    floor = like.dtype.type(v.floor_of(kind))
     shift, total, squares = like.dtype.type(0), 0.0, 0.0
     for group in range(start, stop):
         m = group % channels if given else group
         if not given:
-            if streaming or group == start:
+            if group == start:
                 shift = _near_mean(x, group, count, groups, channels)
                 total, squares = _sums(x, np.float64(shift), False, group, count, groups, channels)
             origin = np.float64(shift)
@@ -125,7 +139,7 @@ def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, s
         inv_std = v.inverse_root(var[m], eps)
         high = like.dtype.type(mean[m])
         low = like.dtype.type(mean[m] - np.float64(high))
-        ahead = not given and not streaming and group + 1 < stop
+        ahead = not given and group + 1 < stop
         total, squares = 0.0, 0.0
         if ahead:
             shift = _near_mean(x, group + 1, count, groups, channels)
@@ -133,22 +147,13 @@ def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, s
             segment, channel = _place(group, k, groups, channels)
             scale = like.dtype.type(inv_std * np.float64(weight[channel]))
             offset = bias[channel] - low * scale
-            if streaming:
-                for a in range(0, size, STAGE):
-                    b = min(a + STAGE, size)
-                    out = near[: b - a]
-                    v.affine_one(x[segment, a:b], high, scale, offset, floor, out)
-                    v.activate(out, kind)
-                    stream(out, y[segment, a:b])
-                continue
+            coming = _place(group + 1, k, groups, channels)[0] if ahead else segment
             out = y[segment]
-            if ahead:
-                coming = x[_place(group + 1, k, groups, channels)[0]]
-                ends = _write_and_sum(x[segment], high, scale, offset, floor, out, coming, shift)
-                total += ends[0]
-                squares += ends[1]
-            else:
-                v.affine_one(x[segment], high, scale, offset, floor, out)
+            ends = _write_and_sum(
+                x[segment], high, scale, offset, floor, out, x[coming], shift, streaming
+            )
+            total += ends[0]
+            squares += ends[1]
             v.activate(out, kind)
 
 
@@ -188,6 +193,29 @@ def _gradient_sums(
 
 
 @compiled()
+def _write_dx(
+    dy: Any, x: Any, high: Any, scale: Any, moved: Any, slope: Any, offset: Any, kind: int,
+    before: Any, out: Any, coming_dy: Any, coming_x: Any, streaming: bool,
+) -> None:  # fmt: skip
+    """Write a segment of dx; past the caches, while the next segments are asked for."""
+    end = whole(out) if kind <= v.RELU else 0
+    highs, scales, shifts = spread(high), spread(scale), spread(moved)
+    slopes, offsets = spread(slope), spread(offset)
+    for j in range(0, end, lanes(out)):
+        if streaming:
+            fetch(coming_dy, j)
+            fetch(coming_x, j)
+        dz, values = line_at(dy, j), line_at(x, j)
+        if kind == v.RELU:
+            dz = where_positive(v.line(values, highs, scales, shifts), dz)
+        put(scales * dz + v.line(values, highs, slopes, offsets), out, j, streaming)
+    for a in range(end, out.size, CHUNK):
+        b = min(a + CHUNK, out.size)
+        rest = _before(dy[a:b], x[a:b], high, scale, moved, kind, before[: b - a])
+        v.gradient_one(rest, x[a:b], high, scale, slope, offset, out[a:b])
+
+
+@compiled()
 def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
     """Write dx of groups ``start`` to ``stop`` and, per segment, sums of dz and dz * x_hat.
 
@@ -204,7 +232,6 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
     mean, inv_std = doubles_at(at[2], means), doubles_at(at[3], means)
     weight, bias = array_at(at[4], channels, like), array_at(at[5], channels, like)
     dx, sums = array_at(at[6], shape, like), doubles_at(at[7], (number, 2))
-    near = array_at(on_stack(STAGE), STAGE, like)
     before = array_at(on_stack(CHUNK), CHUNK, like)
     for group in range(start, stop):
         m = group % channels if given else group
@@ -228,19 +255,16 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
         share = 0.0 if given else root / (count * size)  # given statistics do not depend on x
         slope = like.dtype.type(-share * root * product)
         offset = like.dtype.type(-share * total) - low * slope
-        step = STAGE if streaming else CHUNK
+        near = group + 1 < stop and 2 * count * size * like.itemsize <= NEAR
         for k in range(count):
             segment, channel = _place(group, k, groups, channels)
             scale = like.dtype.type(root * np.float64(weight[channel]))
             moved = bias[channel] - low * scale
-            for a in range(0, size, step):
-                b = min(a + step, size)
-                piece = x[segment, a:b]
-                dz = _before(dy[segment, a:b], piece, high, scale, moved, kind, before[: b - a])
-                out = near[: b - a] if streaming else dx[segment, a:b]
-                v.gradient_one(dz, piece, high, scale, slope, offset, out)
-                if streaming:
-                    stream(out, dx[segment, a:b])
+            coming = _place(group + 1, k, groups, channels)[0] if near else segment
+            _write_dx(
+                dy[segment], x[segment], high, scale, moved, slope, offset, kind, before,
+                dx[segment], dy[coming], x[coming], streaming,
+            )  # fmt: skip
 
 
 @Task

@@ -17,7 +17,17 @@ from normcourse.kernels.cpu import columns
 from normcourse.kernels.cpu import vectors as v
 from normcourse.kernels.cpu.blocks import every_part
 from normcourse.kernels.cpu.compiled import EACH, SUMS, Task, compiled
-from normcourse.kernels.cpu.memory import array_at, doubles_at, fetch, keep, on_stack, room_of
+from normcourse.kernels.cpu.lines import (
+    at_least,
+    fetch,
+    lanes,
+    line_at,
+    put,
+    spread,
+    where_positive,
+    whole_lines,
+)
+from normcourse.kernels.cpu.memory import array_at, doubles_at, keep, on_stack, room_of
 
 BLOCK = 1024  # values of an example that stand side by side
 AT_ONCE = 4  # examples that touch the sums at once
@@ -80,6 +90,13 @@ def _add_sums_of_four(
 
 
 @compiled()
+def _fetch_piece(row: Any, begin: int, end: int) -> None:
+    """Ask for a piece of a row that will be read soon."""
+    for j in range(begin, end, lanes(row)):
+        fetch(row, j)
+
+
+@compiled()
 def _moments(
     x: Any, a: int, b: int, size: int, shift: Any, total: Any, squares: Any, sums: Any, mean: Any,
     var: Any,
@@ -93,7 +110,7 @@ def _moments(
     while n < number:
         step = AT_ONCE if n + AT_ONCE <= number else 1
         for k in range(n + step, min(n + 2 * step, number)):
-            fetch(x[k, a:b])
+            _fetch_piece(x[k], a, b)
         if step == AT_ONCE:
             _add_sums_of_four(
                 x[n, a:b], x[n + 1, a:b], x[n + 2, a:b], x[n + 3, a:b], shift, total, squares
@@ -127,14 +144,27 @@ def _affine_of_two(
 
 
 @compiled()
+def _write_past_caches(x: Any, high: Any, scale: Any, shift: Any, floor: Any, y: Any) -> None:
+    """Write one example past the caches."""
+    head, tail = whole_lines(y)
+    floors = spread(floor)
+    for j in range(head, tail, lanes(x)):
+        params = line_at(high, j), line_at(scale, j), line_at(shift, j)
+        put(at_least(v.line(line_at(x, j), *params), floors), y, j, True)
+    for a, b in ((0, head), (tail, y.size)):
+        v.affine_each(x[a:b], high[a:b], scale[a:b], shift[a:b], floor, y[a:b])
+
+
+@compiled()
 def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
     """Write y, mean and var of channels ``start`` to ``stop``; x and y are (N, C * S).
 
     ``at`` holds the addresses of x, weight, bias, y, mean and var.
 
-    ``sizes``: N, S, C, given, kind.
+    ``sizes``: N, S, C, given, kind, streaming.
     """
     number, size, channels, given, kind = sizes[0], sizes[1], sizes[2], sizes[3] != 0, sizes[4]
+    streaming = sizes[5] != 0
     shape = number, channels * size
     x, y = array_at(at[0], shape, like), array_at(at[3], shape, like)
     weight, bias = array_at(at[1], channels, like), array_at(at[2], channels, like)
@@ -157,6 +187,10 @@ def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, s
             inv_std[k - c] = v.inverse_root(var[k], eps)
         _scaled(mean[c:d], inv_std, weight[c:d], bias[c:d], size, many)
         high, scale, shift = many[0, : b - a], many[1, : b - a], many[2, : b - a]
+        if streaming:
+            for n in range(number):
+                _write_past_caches(x[n, a:b], high, scale, shift, floor, y[n, a:b])
+            continue
         for n in range(0, number - 1, 2):
             _affine_of_two(
                 x[n, a:b], x[n + 1, a:b], high, scale, shift, floor, y[n, a:b], y[n + 1, a:b]
@@ -208,6 +242,25 @@ def _dx_of_two(
 
 
 @compiled()
+def _dx_past_caches(
+    dy: Any, x: Any, high: Any, scale: Any, shift: Any, slope: Any, offset: Any, kind: int,
+    before: Any, dx: Any,
+) -> None:  # fmt: skip
+    """Write one example past the caches, see :func:`.columns.dx_each`."""
+    head, tail = whole_lines(dx)
+    for j in range(head, tail, lanes(x)):
+        dz, values = line_at(dy, j), line_at(x, j)
+        highs, scales = line_at(high, j), line_at(scale, j)
+        if kind == v.RELU:
+            dz = where_positive(v.line(values, highs, scales, line_at(shift, j)), dz)
+        put(scales * dz + v.line(values, highs, line_at(slope, j), line_at(offset, j)), dx, j, True)
+    for a, b in ((0, head), (tail, dx.size)):
+        some = high[a:b], scale[a:b]
+        dz = columns.gradient_before(dy[a:b], x[a:b], *some, shift[a:b], kind, before[: b - a])
+        columns.dx_each(dz, x[a:b], *some, slope[a:b], offset[a:b], dx[a:b])
+
+
+@compiled()
 def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
     """Write dx, dweight and dbias (C,) of channels ``start`` to ``stop``.
 
@@ -216,6 +269,7 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
     ``sizes`` are those of :func:`forward`.
     """
     number, size, channels, given, kind = sizes[0], sizes[1], sizes[2], sizes[3] != 0, sizes[4]
+    streaming = sizes[5] != 0
     shape = number, channels * size
     dy, x = array_at(at[0], shape, like), array_at(at[1], shape, like)
     dx = array_at(at[6], shape, like)
@@ -245,8 +299,8 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
         while n < number:
             step = 2 if kind == v.NONE and n + 2 <= number else 1
             for k in range(n + step, min(n + 2 * step, number)):
-                fetch(x[k, a:b])
-                fetch(dy[k, a:b])
+                _fetch_piece(x[k], a, b)
+                _fetch_piece(dy[k], a, b)
             if step == 2:
                 _add_gradient_sums_of_two(
                     dy[n, a:b], dy[n + 1, a:b], x[n, a:b], x[n + 1, a:b], high, root, less, totals,
@@ -270,6 +324,12 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
             many[3, j : j + size] = tilt
             many[4, j : j + size] = x.dtype.type(-share * total) - low * tilt
         slope, offset = many[3, :width], many[4, :width]
+        if streaming:
+            for n in range(number):
+                _dx_past_caches(
+                    dy[n, a:b], x[n, a:b], high, scale, shift, slope, offset, kind, out, dx[n, a:b]
+                )
+            continue
         pairs = number // 2 * 2 if kind == v.NONE else 0
         for n in range(0, pairs, 2):
             _dx_of_two(

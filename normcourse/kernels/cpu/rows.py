@@ -13,20 +13,20 @@ import numpy as np
 from normcourse.kernels.cpu import vectors as v
 from normcourse.kernels.cpu.blocks import every_part
 from normcourse.kernels.cpu.compiled import EACH, SUMS, Task, compiled
-from normcourse.kernels.cpu.memory import (
-    STAGE,
-    array_at,
-    doubles_at,
+from normcourse.kernels.cpu.lines import (
+    at_least,
     fetch,
-    keep,
-    on_stack,
-    room_of,
-    stream,
+    lanes,
+    line_at,
+    place,
+    put,
+    spread,
+    total_of,
+    whole,
 )
+from normcourse.kernels.cpu.memory import array_at, doubles_at, keep, room_of
 
 FLUSH = 32  # rows whose weight gradients are summed in x's dtype before float64 takes them
-WIDE = 1536  # values from which on parameters and their gradients leave no room in the L1 cache
-TOGETHER = 4  # such rows are handled side by side, chunk by chunk: a chunk of parameters stays near
 
 
 @compiled()
@@ -37,7 +37,7 @@ def _near_mean(row: Any) -> Any:
 
 
 @compiled(SUMS)
-def _chunk_written(
+def _rest_written(
     row: Any, high: Any, inv_std: Any, less: Any, weight: Any, bias: Any, floor: Any, out: Any,
     coming: Any, shift: Any,
 ) -> tuple[Any, Any]:  # fmt: skip
@@ -54,19 +54,28 @@ def _chunk_written(
 @compiled()
 def _write_and_sum(
     row: Any, high: Any, inv_std: Any, less: Any, weight: Any, bias: Any, floor: Any, out: Any,
-    coming: Any, shift: Any,
+    coming: Any, shift: Any, streaming: bool,
 ) -> tuple[float, float]:  # fmt: skip
     """Write a row and return the sums of the next one, as :func:`.vectors.near_sums` does."""
-    total, squares = 0.0, 0.0
-    for a in range(0, row.size, v.CHUNK):
-        b = min(a + v.CHUNK, row.size)
-        found = _chunk_written(
-            row[a:b], high, inv_std, less, weight[a:b], bias[a:b], floor, out[a:b], coming[a:b],
-            shift,
-        )  # fmt: skip
-        total += np.float64(found[0])
-        squares += np.float64(found[1])
-    return total, squares
+    total, squares, end = 0.0, 0.0, whole(row)
+    highs, slopes, offsets = spread(high), spread(inv_std), spread(less)
+    floors, shifts = spread(floor), spread(shift)
+    for a in range(0, end, v.CHUNK):
+        some = some_squares = spread(row.dtype.type(0))
+        for j in range(a, min(a + v.CHUNK, end), lanes(row)):
+            x_hat = v.line(line_at(row, j), highs, slopes, offsets)
+            z = x_hat * line_at(weight, j) + line_at(bias, j)
+            put(at_least(z, floors), out, j, streaming)
+            d = line_at(coming, j) - shifts
+            some = some + d
+            some_squares = some_squares + d * d
+        total += np.float64(total_of(some))
+        squares += np.float64(total_of(some_squares))
+    rest = _rest_written(
+        row[end:], high, inv_std, less, weight[end:], bias[end:], floor, out[end:], coming[end:],
+        shift,
+    )  # fmt: skip
+    return total + np.float64(rest[0]), squares + np.float64(rest[1])
 
 
 @compiled()
@@ -81,7 +90,7 @@ def _moments(row: Any, shift: Any, sums: tuple[float, float]) -> tuple[float, fl
 
 
 @compiled(SUMS)
-def _chunk_squared(row: Any, inv_std: Any, weight: Any, floor: Any, out: Any, coming: Any) -> Any:
+def _rest_squared(row: Any, inv_std: Any, weight: Any, floor: Any, out: Any, coming: Any) -> Any:
     squares = row.dtype.type(0)
     for j in range(out.size):
         out[j] = v.at_least(row[j] * inv_std * weight[j], floor)  # without a mean, without a bias
@@ -91,15 +100,19 @@ def _chunk_squared(row: Any, inv_std: Any, weight: Any, floor: Any, out: Any, co
 
 @compiled()
 def _write_and_square(
-    row: Any, inv_std: Any, weight: Any, floor: Any, out: Any, coming: Any
+    row: Any, inv_std: Any, weight: Any, floor: Any, out: Any, coming: Any, streaming: bool
 ) -> float:
     """Write a row of a norm without a mean, and return the sum of squares of the next one."""
-    squares = 0.0
-    for a in range(0, row.size, v.CHUNK):
-        b = min(a + v.CHUNK, row.size)
-        part = _chunk_squared(row[a:b], inv_std, weight[a:b], floor, out[a:b], coming[a:b])
-        squares += np.float64(part)
-    return squares
+    squares, end, slopes, floors = 0.0, whole(row), spread(inv_std), spread(floor)
+    for a in range(0, end, v.CHUNK):
+        some = spread(row.dtype.type(0))
+        for j in range(a, min(a + v.CHUNK, end), lanes(row)):
+            z = line_at(row, j) * slopes * line_at(weight, j)  # without a mean, without a bias
+            put(at_least(z, floors), out, j, streaming)
+            some = some + line_at(coming, j) * line_at(coming, j)
+        squares += np.float64(total_of(some))
+    rest = _rest_squared(row[end:], inv_std, weight[end:], floor, out[end:], coming[end:])
+    return squares + np.float64(rest)
 
 
 @compiled()
@@ -141,41 +154,18 @@ def _write(
 
 
 @compiled()
-def _forward_past_caches(
-    x: Any, residual: Any, total: Any, weight: Any, bias: Any, y: Any, mean: Any, inv_std: Any,
-    eps: float, centered: bool, kind: int, start: int, stop: int,
-) -> None:  # fmt: skip
-    """Do what :func:`forward` does for results that no cache would keep."""
-    width, period, adds = x.shape[1], len(weight), len(residual) > 0
-    floor, near = x.dtype.type(v.floor_of(kind)), array_at(on_stack(STAGE), STAGE, x)
-    many = TOGETHER if width >= WIDE and period == 1 else 1
-    room = room_of((3 + width) * many if adds else 3 * many)
-    scales = array_at(room.ctypes.data, (3, many), x)
-    added = array_at(room.ctypes.data + 24 * many, (many if adds else 0, width), x)
-    for first in range(start, stop, many):
-        last, p = min(first + many, stop), first % period
-        for i in range(first, last):
-            k = i - first
-            if adds:
-                v.add(x[i], residual[i], added[k])
-                stream(added[k], total[i])
-            row = added[k] if adds else x[i]
-            shift, sums = _sums(row, centered)
-            found = _scales(row, shift, sums, eps, centered)
-            mean[i], inv_std[i], scales[0, k], scales[1, k], scales[2, k] = found
-        for a in range(0, width, STAGE):
-            b = min(a + STAGE, width)
-            w, c, out = weight[p, a:b], bias[p, a:b], near[: b - a]
-            for i in range(first, last):
-                k, coming = i - first, min(i + many, stop - 1)
-                row = added[k, a:b] if adds else x[i, a:b]
-                _write(row, scales[0, k], scales[1, k], scales[2, k], w, c, floor, out, centered)
-                v.activate(out, kind)
-                if adds:  # two arrays to read: they are asked for while the results are written
-                    fetch(x[coming, a:b])
-                    fetch(residual[coming, a:b])
-                stream(out, y[i, a:b])
-    keep(room)
+def _add(x: Any, residual: Any, near: Any, out: Any, copies: bool) -> None:
+    """Write a sum; if it ``copies``, then both near, for the next step, and past the caches."""
+    if not copies:
+        v.add(x, residual, out)
+        return
+    end = whole(out)
+    v.add(x[end:], residual[end:], near[end:])
+    out[end:] = near[end:]
+    for j in range(0, end, lanes(out)):
+        added = line_at(x, j) + line_at(residual, j)
+        place(added, near, j)
+        put(added, out, j, True)
 
 
 @compiled()
@@ -198,31 +188,28 @@ def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, s
     y = array_at(at[5], shape, like)
     mean, inv_std = doubles_at(at[6], number), doubles_at(at[7], number)
     floor = like.dtype.type(v.floor_of(kind))
-    if streaming:
-        _forward_past_caches(
-            x, residual, total, weight, bias, y, mean, inv_std, eps, centered, kind, start, stop
-        )
-        return
+    copies, room = adds and streaming, room_of(2 * width)  # of a sum that goes past the caches
+    rows = array_at(room.ctypes.data, (2, width), like) if copies else total
     if adds:
-        v.add(x[start], residual[start], total[start])
-    shift, sums = _sums(total[start], centered)
+        _add(x[start], residual[start], rows[0 if copies else start], total[start], copies)
+    shift, sums = _sums(rows[0 if copies else start], centered)
     for i in range(start, stop):
-        row, out, p = total[i], y[i], i % period if period > 1 else 0
+        last = i + 1 == stop  # and no row comes: any will do
+        j, k = ((i - start) % 2, (i - start + 1) % 2) if copies else (i, i if last else i + 1)
+        row, coming, out, p = rows[j], rows[k], y[i], i % period if period > 1 else 0
         mean[i], inv_std[i], high, scale, less = _scales(row, shift, sums, eps, centered)
-        if i + 1 < stop:
-            if adds:
-                v.add(x[i + 1], residual[i + 1], total[i + 1])
-            coming = total[i + 1]
-            if centered:
-                shift = _near_mean(coming)
-                sums = _write_and_sum(
-                    row, high, scale, less, weight[p], bias[p], floor, out, coming, shift
-                )
-            else:
-                sums = (0.0, _write_and_square(row, scale, weight[p], floor, out, coming))
+        if adds and not last:
+            _add(x[i + 1], residual[i + 1], coming, total[i + 1], copies)
+        if centered:
+            shift = _near_mean(coming)
+            sums = _write_and_sum(
+                row, high, scale, less, weight[p], bias[p], floor, out, coming, shift, streaming
+            )
         else:
-            _write(row, high, scale, less, weight[p], bias[p], floor, out, centered)
+            square = _write_and_square(row, scale, weight[p], floor, out, coming, streaming)
+            sums = 0.0, square
         v.activate(out, kind)
+    keep(room)
 
 
 @Task
@@ -300,6 +287,28 @@ def _dx_of_both(
 
 
 @compiled()
+def _write_dx(
+    dz: Any, x: Any, high: Any, inv_std: Any, weight: Any, slope: Any, offset: Any, more: Any,
+    adds: bool, out: Any, coming_dy: Any, coming_x: Any, streaming: bool,
+) -> None:  # fmt: skip
+    """Write a row of dx; past the caches, while the next rows are asked for."""
+    end, scales, highs = whole(out), spread(inv_std), spread(high)
+    slopes, offsets = spread(slope), spread(offset)
+    for j in range(0, end, lanes(out)):
+        if streaming:
+            fetch(coming_dy, j)
+            fetch(coming_x, j)
+        line = scales * line_at(dz, j) * line_at(weight, j)
+        line = line + v.line(line_at(x, j), highs, slopes, offsets)
+        put(line + line_at(more, j) if adds else line, out, j, streaming)
+    dz, x, weight, out = dz[end:], x[end:], weight[end:], out[end:]
+    if adds:
+        _dx_of_both(dz, x, high, inv_std, weight, slope, offset, more[end:], out)
+    else:
+        _dx(dz, x, high, inv_std, weight, slope, offset, out)
+
+
+@compiled()
 def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
     """Write dx of rows ``start`` to ``stop``, and float64 dweight and dbias (P, M) of this part.
 
@@ -319,7 +328,7 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
     sums = doubles_at(at[8], (part + 1, 2, period, width))
     dweight, dbias = sums[part, 0], sums[part, 1]
     dweight[:], dbias[:] = 0.0, 0.0
-    near, lowest = array_at(on_stack(STAGE), STAGE, like), like.dtype.type(-np.inf)
+    lowest = like.dtype.type(-np.inf)
     room = room_of((1 + 2 * period) * width)
     before = array_at(room.ctypes.data, (1, width), like)
     some_dweight = array_at(room.ctypes.data + 8 * width, (period, width), like)
@@ -340,20 +349,12 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
         )
         slope = like.dtype.type(-inv_std[i] * inv_std[i] * product / width)
         offset = like.dtype.type(-inv_std[i] * total / width) - low * slope
-        step = STAGE if streaming else width
-        for a in range(0, width, step):
-            b = min(a + step, width)
-            out = near[: b - a] if streaming else dx[i]
-            if adds:
-                _dx_of_both(
-                    dz[a:b], x[i, a:b], high, scale, w[a:b], slope, offset, dtotal[i, a:b], out
-                )
-            else:
-                _dx(dz[a:b], x[i, a:b], high, scale, w[a:b], slope, offset, out)
-            if streaming:
-                fetch(x[min(i + 1, stop - 1), a:b])
-                fetch(dy[min(i + 1, stop - 1), a:b])
-                stream(out, dx[i, a:b])
+        coming = min(i + 1, stop - 1)
+        more = dtotal[i] if adds else dz
+        _write_dx(
+            dz, x[i], high, scale, w, slope, offset, more, adds, dx[i], dy[coming], x[coming],
+            streaming,
+        )  # fmt: skip
         if (i - start) % FLUSH == FLUSH - 1 or i == stop - 1:
             for k in range(period):
                 v.flush(some_dweight[k], dweight[k])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from normcourse.kernels.cpu.compiled import EACH, SUMS, compiled
+from normcourse.kernels.cpu.lines import lanes, line_at, spread, total_of, whole
 
 NONE, RELU, SILU, GELU = 0, 1, 2, 3
 CHUNK = 512  # values that are summed in x's dtype
@@ -61,13 +62,21 @@ def near_sums(x: Any, shift: Any) -> tuple[float, float]:
     sixteenth of the values is: (mean - shift)^2 <= 15 var, whatever they are, so the difference
     that gives the variance loses four bits at most. Whether float32 can hold the squares is for
     :func:`fine` to say.
+
+    Loops that sum while they write add in the same order, so that a result depends neither on the
+    number of threads nor on where its memory lies.
     """
-    total, squares = 0.0, 0.0
-    for a in range(0, x.size, CHUNK):
-        found = _chunk(x[a : a + CHUNK], shift)
-        total += np.float64(found[0])
-        squares += np.float64(found[1])
-    return total, squares
+    total, squares, end, shifts = 0.0, 0.0, whole(x), spread(shift)
+    for a in range(0, end, CHUNK):
+        some = some_squares = spread(x.dtype.type(0))
+        for j in range(a, min(a + CHUNK, end), lanes(x)):
+            d = line_at(x, j) - shifts
+            some = some + d
+            some_squares = some_squares + d * d
+        total += np.float64(total_of(some))
+        squares += np.float64(total_of(some_squares))
+    rest = _chunk(x[end:], shift)
+    return total + np.float64(rest[0]), squares + np.float64(rest[1])
 
 
 @compiled()
