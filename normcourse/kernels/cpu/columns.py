@@ -44,7 +44,8 @@ def moments(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, s
     number, width = sizes[0], sizes[1]
     x, sums = array_at(at[0], (number, width), like), doubles_at(at[1], (part + 1, 2, width))
     total, squares = sums[part, 0], sums[part, 1]
-    total[:], squares[:] = 0.0, 0.0
+    v.fill(total, 0.0)
+    v.fill(squares, 0.0)
     for i in range(start, stop):
         add_sums(x[i], x[0], total, squares)
 
@@ -119,7 +120,8 @@ def gradient_sums(
     scale, shift = array_at(at[4], width, like), array_at(at[5], width, like)
     sums = doubles_at(at[6], (part + 1, 2, width))
     total, product = sums[part, 0], sums[part, 1]
-    total[:], product[:] = 0.0, 0.0
+    v.fill(total, 0.0)
+    v.fill(product, 0.0)
     room = room_of(width)
     before = array_at(room.ctypes.data, width, like)
     for i in range(start, stop):

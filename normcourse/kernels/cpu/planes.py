@@ -66,7 +66,7 @@ def _near_means(x: Any, a: int, b: int, size: int, out: Any) -> None:
         total = 0.0
         for n in range(some):
             total += _sum(x[n, a + c * size : a + (c + 1) * size])
-        out[c * size : (c + 1) * size] = out.dtype.type(total / (some * size))
+        v.fill(out[c * size : (c + 1) * size], out.dtype.type(total / (some * size)))
 
 
 @compiled(SUMS)
@@ -104,7 +104,8 @@ def _moments(
     """Write mean and variance of the channels that lie at ``a`` to ``b`` of every example."""
     number, count = x.shape[0], x.shape[0] * size
     _near_means(x, a, b, size, shift)
-    sums[:] = 0.0
+    v.fill(sums[0], 0.0)
+    v.fill(sums[1], 0.0)
     shift, total, squares = shift[: b - a], total[: b - a], squares[: b - a]
     n = 0
     while n < number:
@@ -177,7 +178,8 @@ def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, s
     many = array_at(on_stack(THREE), (3, places), like)
     total = array_at(on_stack(BLOCK), places, like)
     squares = array_at(on_stack(BLOCK), places, like)
-    total[:], squares[:] = 0, 0
+    v.fill(total, 0)
+    v.fill(squares, 0)
     for c in range(start, stop, some):
         d = min(c + some, stop)
         a, b = c * size, d * size
@@ -286,7 +288,8 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
     before = array_at(on_stack(BLOCK), places, like)
     totals = array_at(on_stack(BLOCK), places, like)
     products = array_at(on_stack(BLOCK), places, like)
-    unit[0], unit[1], totals[:], products[:] = 1, 0, 0, 0  # weight 1 and bias 0
+    for out, value in ((unit[0], 1), (unit[1], 0), (totals, 0), (products, 0)):
+        v.fill(out, value)  # weight 1 and bias 0
     for c in range(start, stop, some):
         d = min(c + some, stop)
         a, b, width = c * size, d * size, (d - c) * size
@@ -294,7 +297,8 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
         _scaled(mean[c:d], inv_std[c:d], unit[0, : d - c], unit[1, : d - c], size, standard)
         high, scale, shift, out = many[0, :width], many[1, :width], many[2, :width], before[:width]
         root, less = standard[1, :width], standard[2, :width]
-        sums[:] = 0.0
+        v.fill(sums[0], 0.0)
+        v.fill(sums[1], 0.0)
         n = 0
         while n < number:
             step = 2 if kind == v.NONE and n + 2 <= number else 1
@@ -321,8 +325,8 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
             share = 0.0 if given else inv_std[k] * np.float64(weight[k]) / (number * size)
             tilt = x.dtype.type(-share * inv_std[k] * product)
             low = x.dtype.type(mean[k] - np.float64(high[j]))
-            many[3, j : j + size] = tilt
-            many[4, j : j + size] = x.dtype.type(-share * total) - low * tilt
+            v.fill(many[3, j : j + size], tilt)
+            v.fill(many[4, j : j + size], x.dtype.type(-share * total) - low * tilt)
         slope, offset = many[3, :width], many[4, :width]
         if streaming:
             for n in range(number):

@@ -160,8 +160,8 @@ def _add(x: Any, residual: Any, near: Any, out: Any, copies: bool) -> None:
         v.add(x, residual, out)
         return
     end = whole(out)
-    v.add(x[end:], residual[end:], near[end:])
-    out[end:] = near[end:]
+    for rest in (near[end:], out[end:]):
+        v.add(x[end:], residual[end:], rest)
     for j in range(0, end, lanes(out)):
         added = line_at(x, j) + line_at(residual, j)
         place(added, near, j)
@@ -327,13 +327,16 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
     dx = array_at(at[7], shape, like)
     sums = doubles_at(at[8], (part + 1, 2, period, width))
     dweight, dbias = sums[part, 0], sums[part, 1]
-    dweight[:], dbias[:] = 0.0, 0.0
     lowest = like.dtype.type(-np.inf)
     room = room_of((1 + 2 * period) * width)
     before = array_at(room.ctypes.data, (1, width), like)
     some_dweight = array_at(room.ctypes.data + 8 * width, (period, width), like)
     some_dbias = array_at(room.ctypes.data + 8 * (1 + period) * width, (period, width), like)
-    some_dweight[:], some_dbias[:] = 0, 0
+    for p in range(period):
+        v.fill(dweight[p], 0.0)
+        v.fill(dbias[p], 0.0)
+        v.fill(some_dweight[p], 0)
+        v.fill(some_dbias[p], 0)
     dzs = dy if kind == v.NONE else before
     for i in range(start, stop):
         p = i % period if period > 1 else 0

@@ -99,6 +99,13 @@ def inverse_root(var: float, eps: float) -> float:
 
 
 @compiled()
+def fill(out: Any, value: Any) -> None:
+    """Write one value everywhere; to a slice of all values takes much longer to compile."""
+    for j in range(out.size):
+        out[j] = value
+
+
+@compiled()
 def add(a: Any, b: Any, out: Any) -> None:
     """Write ``a + b``."""
     for j in range(out.size):
