@@ -59,9 +59,8 @@ def run_rows(
     bias = None if bias is None else bias.contiguous()
     stream = None if residual is None else residual.contiguous()
     if not _differentiated(x, stream, weight, bias):
-        y, total, _, _ = engine.rows_forward(
-            x, stream, weight, bias, eps=eps, centered=centered, activation=activation
-        )
+        options: dict[str, Any] = {"eps": eps, "centered": centered, "activation": activation}
+        y, total, _ = engine.rows_forward(x, stream, weight, bias, keeps=False, **options)
         return y, total
     found: Any = _Rows.apply(  # type: ignore[no-untyped-call]
         x, stream, weight, bias, engine, eps, centered, activation
@@ -78,18 +77,17 @@ def run_pooled(
     num_groups: int,
     eps: float,
     activation: str | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return y, mean and variance, for x (N, C, S) and parameters (C,)."""
+) -> tuple[Tensor, Any, Any]:
+    """Return y for x (N, C, *) and parameters (C,), and the mean and variance of a batch."""
     x, weight, bias = x.contiguous(), weight.contiguous(), bias.contiguous()
-    found: tuple[Tensor, Tensor, Tensor]
     if _differentiated(x, weight, bias):
-        found = _Pooled.apply(  # type: ignore[no-untyped-call]
+        found: Any = _Pooled.apply(  # type: ignore[no-untyped-call]
             x, weight, bias, *(given or (None, None)), engine, num_groups, eps, activation
         )
-    else:
-        options: dict[str, Any] = {"num_groups": num_groups, "activation": activation}
-        found = engine.pooled_forward(x, weight, bias, given, eps=eps, **options)
-    return found
+        return found if num_groups == 0 else (found, None, None)
+    options: dict[str, Any] = {"num_groups": num_groups, "activation": activation}
+    y, mean, var, _ = engine.pooled_forward(x, weight, bias, given, eps=eps, keeps=False, **options)
+    return y, mean, var
 
 
 class _Rows(torch.autograd.Function):
@@ -106,8 +104,8 @@ class _Rows(torch.autograd.Function):
         activation: str | None,
     ) -> Any:
         options = {"centered": centered, "activation": activation}
-        y, total, mean, inv_std = engine.rows_forward(x, residual, weight, bias, eps=eps, **options)
-        ctx.save_for_backward(x if residual is None else total, weight, bias, mean, inv_std)
+        y, total, kept = engine.rows_forward(x, residual, weight, bias, eps=eps, **options)
+        ctx.save_for_backward(x if residual is None else total, weight, bias, *kept)
         ctx.engine, ctx.eps, ctx.options = engine, eps, options
         ctx.set_materialize_grads(False)
         return y if residual is None else (y, total)
@@ -141,14 +139,16 @@ class _Pooled(torch.autograd.Function):
         num_groups: int,
         eps: float,
         activation: str | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> Any:
         given = None if given_mean is None else (given_mean, given_var)
         options = {"num_groups": num_groups, "activation": activation}
-        y, mean, var = engine.pooled_forward(x, weight, bias, given, eps=eps, **options)
-        ctx.save_for_backward(x, weight, bias, mean, plain.inverse_std(var, eps))
+        y, mean, var, kept = engine.pooled_forward(x, weight, bias, given, eps=eps, **options)
+        ctx.save_for_backward(x, weight, bias, *kept)
         ctx.engine, ctx.eps, ctx.options = engine, eps, {**options, "given": given is not None}
-        ctx.mark_non_differentiable(mean, var)
         ctx.set_materialize_grads(False)
+        if num_groups:
+            return y
+        ctx.mark_non_differentiable(mean, var)
         return y, mean, var
 
     @staticmethod

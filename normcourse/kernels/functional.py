@@ -235,8 +235,7 @@ def group_norm(
         w, b = (one.repeat_interleave(size).view(num_groups, rows[1]) for one in (w, b))
         y, _ = run_rows(engine, work.view(rows), None, w, b, eps, True, activation)
     else:
-        shape = (x.shape[0], channels, size)
-        y, _, _ = run_pooled(engine, work.view(shape), w, b, None, num_groups, eps, activation)
+        y, _, _ = run_pooled(engine, work, w, b, None, num_groups, eps, activation)
     y = _like(y, x.dtype, x.shape)
     last = x.ndim in _CHANNELS_LAST and x.is_contiguous(memory_format=_CHANNELS_LAST[x.ndim])
     return y.contiguous(memory_format=_CHANNELS_LAST[x.ndim]) if last else y
@@ -376,11 +375,11 @@ def _batch(
     channels = x.shape[1]
     engine, dtype = engine_and_dtype(x)
     last = channels > 1 and not x.is_contiguous() and x.movedim(1, -1).is_contiguous()
-    size = math.prod(x.shape[2:])
-    shape = (x.shape[0] * size, channels, 1) if last else (x.shape[0], channels, size)
-    laid_out = x.movedim(1, -1) if last else x
+    laid_out, shape = x.movedim(1, -1) if last else x, x.shape
+    if last:
+        shape = torch.Size((x.numel() // channels, channels))
     if x.numel() == 0:
-        shape = (0, channels, 1)
+        shape = torch.Size((0, channels))
     w = _parameter(x, "weight", weight, (channels,), 1.0)
     b = _parameter(x, "bias", bias, (channels,), 0.0)
     work = _like(laid_out, dtype, shape)
@@ -390,7 +389,7 @@ def _batch(
     y = _like(y, x.dtype, laid_out.shape)
     y = y.movedim(-1, 1) if last else y
     kept = x.dtype if x.dtype in FULL else torch.promote_types(x.dtype, torch.float32)
-    return y, mean.to(kept), var.to(kept)
+    return y, _like(mean, kept, mean.shape), _like(var, kept, var.shape)
 
 
 def _like(x: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:

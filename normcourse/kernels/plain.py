@@ -8,6 +8,7 @@ differentiable itself, what the backward pass becomes when it is to be different
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -26,13 +27,14 @@ def rows_forward(
     eps: float,
     centered: bool,
     activation: str | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    keeps: bool = True,
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
     """Normalize the rows of x (*, M), or of x + residual; row r takes weight[r % P] of (P, M)."""
     total = x if residual is None else x + residual
     x_hat, mean, inv_std = _standardize(total.view(sizes(x, weight)[:2]), (1,), eps, centered)
     z = x_hat.view(_periods(x, weight)) * weight
     z = (z if bias is None else z + bias).view(x.shape)
-    return ACTIVATIONS[activation](z), total, mean.flatten(), inv_std.flatten()
+    return ACTIVATIONS[activation](z), total, (mean.flatten(), inv_std.flatten())
 
 
 def rows_backward(
@@ -72,8 +74,10 @@ def pooled_forward(
     num_groups: int,
     eps: float,
     activation: str | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalize x (N, C, S) by groups of channels; ``num_groups`` 0 pools over the batch."""
+    keeps: bool = True,
+) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+    """Normalize x (N, C, *) by groups of channels; ``num_groups`` 0 pools over the batch."""
+    shape, x = x.shape, x.view(pooled_sizes(x))
     grouped, dim = _grouped(x, num_groups)
     if given is None:
         mean = _mean(grouped, dim)
@@ -83,8 +87,9 @@ def pooled_forward(
         mean, var = (one.to(x.dtype)[None, :, None] for one in given)
         distance = grouped - mean
     x_hat = (distance * inverse_std(var, eps)).view(x.shape)
-    z = x_hat * weight[:, None] + bias[:, None]
-    return ACTIVATIONS[activation](z), mean.flatten(), var.flatten()
+    y = ACTIVATIONS[activation](x_hat * weight[:, None] + bias[:, None]).view(shape)
+    mean, var = mean.flatten(), var.flatten()
+    return y, mean, var, (mean, inverse_std(var, eps))
 
 
 def pooled_backward(
@@ -100,6 +105,8 @@ def pooled_backward(
     activation: str | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return dx, dweight and dbias (C,) of :func:`pooled_forward`."""
+    shape, x = x.shape, x.view(pooled_sizes(x))
+    dy = dy.view(x.shape)
     grouped, dim = _grouped(x, num_groups)
     kept = [1 if axis in dim else size for axis, size in enumerate(grouped.shape)]
     root = inv_std.to(x.dtype).view(kept)
@@ -110,7 +117,7 @@ def pooled_backward(
         dz = dz * SLOPES[activation](flat * weight[:, None] + bias[:, None])
     dx_hat = (dz * weight[:, None]).view(grouped.shape)
     dx = dx_hat * root if given else _dx(dx_hat, x_hat, root, dim, centered=True)
-    return dx.view(x.shape), (dz * flat).sum((0, 2)), dz.sum((0, 2))
+    return dx.view(shape), (dz * flat).sum((0, 2)), dz.sum((0, 2))
 
 
 def inverse_std(var: Tensor, eps: float) -> Tensor:
@@ -136,13 +143,13 @@ def rows_moments(x: Tensor, *, eps: float, centered: bool) -> tuple[Tensor, Tens
 
 
 def pooled_moments(x: Tensor, *, num_groups: int, eps: float) -> tuple[Tensor, Tensor]:
-    """Return mean and inv_std of each group of x (N, C, S), differentiable.
+    """Return mean and inv_std of each group of x (N, C, *), differentiable.
 
     Example:
         >>> pooled_moments(torch.tensor([[[2.0, 4.0]]]), num_groups=0, eps=0.0)
         (tensor([3.]), tensor([1.]))
     """
-    grouped, dim = _grouped(x, num_groups)
+    grouped, dim = _grouped(x.view(pooled_sizes(x)), num_groups)
     _, mean, inv_std = _standardize(grouped, dim, eps, centered=True)
     return mean.flatten(), inv_std.flatten()
 
@@ -188,6 +195,17 @@ def sizes(x: Tensor, weight: Tensor) -> tuple[int, int, int]:
         ((20, 3, 1), (8, 3, 2))
     """
     return x.shape[:-1].numel(), x.shape[-1], weight.shape[:-1].numel()
+
+
+def pooled_sizes(x: Tensor) -> tuple[int, int, int]:
+    """Return N, C and S of x (N, C, *): S positions of every channel.
+
+    Example:
+        >>> pooled_sizes(torch.zeros(2, 3, 4, 5)), pooled_sizes(torch.zeros(2, 3))
+        ((2, 3, 20), (2, 3, 1))
+    """
+    shape = x.shape
+    return shape[0], shape[1], math.prod(shape[2:])
 
 
 def _periods(x: Tensor, weight: Tensor) -> tuple[int, int, int]:

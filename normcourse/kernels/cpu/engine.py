@@ -17,7 +17,7 @@ from normcourse.kernels.cpu.blocks import block
 from normcourse.kernels.cpu.compiled import Task
 from normcourse.kernels.cpu.memory import LINE, STREAM_FROM, STREAM_NEW_FROM
 from normcourse.kernels.cpu.pages import new_like
-from normcourse.kernels.plain import inverse_std, sizes
+from normcourse.kernels.plain import inverse_std, pooled_sizes, sizes
 from normcourse.kernels.threads import all_at_once, share
 
 _LIKE = {torch.float32: np.empty(0, np.float32), torch.float64: np.empty(0)}  # tells the dtype
@@ -32,23 +32,24 @@ def rows_forward(
     eps: float,
     centered: bool,
     activation: str | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    keeps: bool = True,
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
     """Normalize the rows of x (*, M), or of x + residual; row r takes weight[r % P] of (P, M).
 
     Without a mean to subtract there is no bias, either.
 
     Returns:
-        y; the rows that were normalized; their mean (0 unless ``centered``) and inv_std, (R,) in
-        float64.
+        y; the rows that were normalized; if it ``keeps`` what :func:`rows_backward` needs, their
+        mean (0 unless ``centered``) and inv_std, (R,) in float64.
     """
     shape = number, width, _ = sizes(x, weight)
     y, used = new_like(x)
     total = x if residual is None else new_like(x)[0]
-    mean, inv_std = _float64(number), _float64(number)
-    at = _addresses(x, residual, total, weight, bias, y, mean, inv_std)
+    kept = (_float64(number), _float64(number)) if keeps else None
+    at = _addresses(x, residual, total, weight, bias, y, *(kept or (None, None)))
     options = centered, CODES[activation], _streams(y, used, activation, width)
     _run(rows.forward_task, share(number, number * width), number, x, at, (*shape, *options), eps)
-    return y, total, mean, inv_std
+    return y, total, kept
 
 
 def rows_backward(
@@ -90,11 +91,12 @@ def pooled_forward(
     num_groups: int,
     eps: float,
     activation: str | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalize x (N, C, S) by groups of channels; ``num_groups`` 0 pools over the batch instead.
+    keeps: bool = True,
+) -> tuple[Tensor, Tensor | None, Tensor | None, tuple[Tensor, Tensor] | None]:
+    """Normalize x (N, C, *) by groups of channels; ``num_groups`` 0 pools over the batch instead.
 
     Args:
-        x: tensor of shape (N, C, S).
+        x: tensor of shape (N, C, *).
         weight: tensor of shape (C,).
         bias: tensor of shape (C,).
         given: mean and biased variance (C,) to use in place of x's own.
@@ -102,32 +104,32 @@ def pooled_forward(
             channel is pooled over all examples.
         eps: added to the variance inside the root.
         activation: what is applied to the result.
+        keeps: whether a backward pass may follow.
 
     Returns:
-        y, and the mean and variance of each group in float64.
+        y; where the batch is pooled, its mean and biased variance (C,), like weight; if it
+        ``keeps`` what :func:`pooled_backward` needs, the mean and inv_std of each group in float64.
     """
     y, used = new_like(x)
-    num, channels, size = x.shape
+    num, channels, size = pooled_sizes(x)
     many, kind = num * channels * size, CODES[activation]
-    streaming = _streams(y, used, activation, _begins(x, num_groups))
-    count = num if num_groups == 0 else channels // num_groups
-    means = num * channels // count
-    mean, var = _doubles(*given) if given else (_float64(means), _float64(means))
+    streaming = _streams(y, used, activation, _begins(channels, size, num_groups))
     if num_groups == 0 and size == 1:
-        how = given is not None, eps, activation, streaming
-        _columns_forward(x[..., 0], weight, bias, y[..., 0], mean, var, *how)
-        return y, mean, var
-    at = _addresses(x, weight, bias, y, mean, var)
+        how = given, eps, activation, streaming
+        return y, *_columns_forward(x.view(num, channels), weight, bias, y, *how)
+    count = num if num_groups == 0 else channels // num_groups
+    kept, told = _statistics(weight, num * channels // count, given, num_groups == 0, keeps, eps)
+    at = _addresses(x, weight, bias, y, *(kept or (None, None)), *told)
     if num_groups == 0 and size < planes.SMALL:
         few = num, size, channels, given is not None, kind, streaming
         _run(planes.forward_task, share(channels, many), channels, x, at, few, eps)
-        return y, mean, var
+        return y, *told, kept
     if given is not None:
         num_groups, count = channels, 1
     number, options = num * channels // count, (given is not None, kind, streaming)
     shape = num * channels, size, channels, num_groups, count, *options
     _run(groups.forward_task, share(number, many), number, x, at, shape, eps)
-    return y, mean, var
+    return y, *told, kept
 
 
 def pooled_backward(
@@ -144,13 +146,11 @@ def pooled_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return dx, dweight and dbias (C,) of :func:`pooled_forward`."""
     dx, used = new_like(x)
-    num, channels, size = x.shape
-    streaming = _streams(dx, used, activation, _begins(x, num_groups))
+    num, channels, size = pooled_sizes(x)
+    streaming = _streams(dx, used, activation, _begins(channels, size, num_groups))
     if num_groups == 0 and size == 1:
-        how = given, activation, streaming
-        dweight, dbias = _columns_backward(
-            dy[..., 0], x[..., 0], mean, inv_std, weight, bias, dx[..., 0], *how
-        )
+        table, how = x.view(num, channels), (given, activation, streaming)
+        dweight, dbias = _columns_backward(dy, table, mean, inv_std, weight, bias, dx, *how)
         return dx, dweight, dbias
     many, kind = num * channels * size, CODES[activation]
     dweight, dbias = torch.empty_like(weight), torch.empty_like(bias)
@@ -177,27 +177,48 @@ def _columns_forward(
     weight: Tensor,
     bias: Tensor,
     y: Tensor,
-    mean: Tensor,
-    var: Tensor,
-    given: bool,
+    given: tuple[Tensor, Tensor] | None,
     eps: float,
     activation: str | None,
     streaming: bool,
-) -> None:
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
     number, width = shape = x.shape
     parts = share(number, number * width)
-    if not given:
+    mean, var = _doubles(*given) if given else (_float64(width), _float64(width))
+    if given is None:
         sums = torch.empty(parts, 2, width, dtype=torch.float64)
         _run(columns.moments_task, parts, number, x, _addresses(x, sums), shape)
         offset, square = sums.sum(0) / number
         torch.add(x[0], offset, out=mean)
         torch.clamp(square - offset * offset, min=0.0, out=var)
-    scale = (inverse_std(var, eps) * weight).to(x.dtype)
+    inv_std = inverse_std(var, eps)
+    scale = (inv_std * weight).to(x.dtype)
     high, low = _high_and_low(mean, x)
     shift = bias - low * scale
     at = _addresses(x, high, scale, shift, y)
     options = CODES[activation], streaming
     _run(columns.forward_task, parts, number, x, at, (*shape, *options))
+    return mean.to(weight.dtype), var.to(weight.dtype), (mean, inv_std)
+
+
+def _statistics(
+    weight: Tensor,
+    means: int,
+    given: tuple[Tensor, Tensor] | None,
+    by_channel: bool,
+    keeps: bool,
+    eps: float,
+) -> tuple[tuple[Tensor, Tensor] | None, tuple[Tensor, Tensor] | tuple[None, None]]:
+    """Return room for mean and inv_std in float64, and for mean and variance that are told.
+
+    Where statistics are given, mean and inv_std are those.
+    """
+    if given is not None:
+        mean, var = _doubles(*given)
+        return (mean, inverse_std(var, eps)), given
+    kept = (_float64(means), _float64(means)) if keeps else None
+    told = (torch.empty_like(weight), torch.empty_like(weight)) if by_channel else (None, None)
+    return kept, told
 
 
 def _columns_backward(
@@ -273,9 +294,8 @@ def _streams(out: Tensor, used: bool, activation: str | None, width: int = 0) ->
     return large and aligned and activation in (None, "relu")
 
 
-def _begins(x: Tensor, num_groups: int) -> int:
+def _begins(channels: int, size: int, num_groups: int) -> int:
     """Return after how many values of (N, C, S) a loop begins a row; 0: anywhere will do."""
-    _, channels, size = x.shape
     if num_groups == 0 and size < planes.SMALL:
         return channels if size == 1 else 0
     return size

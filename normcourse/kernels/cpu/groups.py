@@ -108,11 +108,12 @@ def _sums(
 
 @compiled()
 def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
-    """Write y, mean and var of groups ``start`` to ``stop``; x and y are (N * C, S).
+    """Write y and statistics of groups ``start`` to ``stop``; x and y are (N * C, S).
 
-    ``at`` holds the addresses of x, weight, bias, y, mean and var. While a group is written, which
-    waits for memory, the next one is summed in the same loops. ``given``: mean and var are inputs
-    (C,), as BatchNorm's at inference.
+    ``at`` holds the addresses of x, weight, bias, y, of mean and inv_std in float64, and of mean
+    and var in x's dtype; 0 is none. While a group is written, which waits for memory, the next one
+    is summed in the same loops. ``given``: mean and inv_std are inputs (C,), as BatchNorm's at
+    inference.
 
     ``sizes``: N * C, S, C, groups, segments of a group, given, kind, streaming.
     """
@@ -122,12 +123,15 @@ def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, s
     x, y = array_at(at[0], shape, like), array_at(at[3], shape, like)
     weight, bias = array_at(at[1], channels, like), array_at(at[2], channels, like)
     means = channels if given else number // count
-    mean, var = doubles_at(at[4], means), doubles_at(at[5], means)
+    mean, inv_std = doubles_at(at[4], means), doubles_at(at[5], means)
+    told_mean, told_var = array_at(at[6], means, like), array_at(at[7], means, like)
+    keeps, tells = at[4] != 0, at[6] != 0
     floor = like.dtype.type(v.floor_of(kind))
     shift, total, squares = like.dtype.type(0), 0.0, 0.0
     for group in range(start, stop):
-        m = group % channels if given else group
-        if not given:
+        if given:
+            mu, root = mean[group % channels], inv_std[group % channels]
+        else:
             if group == start:
                 shift = _near_mean(x, group, count, groups, channels)
                 total, squares = _sums(x, np.float64(shift), False, group, count, groups, channels)
@@ -135,17 +139,21 @@ def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, s
             if not v.fine(squares, count * size):
                 origin = np.float64(x[_place(group, 0, groups, channels)[0], 0])
                 total, squares = _sums(x, origin, True, group, count, groups, channels)
-            mean[m], var[m] = v.from_sums(total, squares, origin, count * size)
-        inv_std = v.inverse_root(var[m], eps)
-        high = like.dtype.type(mean[m])
-        low = like.dtype.type(mean[m] - np.float64(high))
+            mu, var = v.from_sums(total, squares, origin, count * size)
+            root = v.inverse_root(var, eps)
+            if keeps:
+                mean[group], inv_std[group] = mu, root
+            if tells:
+                told_mean[group], told_var[group] = mu, var
+        high = like.dtype.type(mu)
+        low = like.dtype.type(mu - np.float64(high))
         ahead = not given and group + 1 < stop
         total, squares = 0.0, 0.0
         if ahead:
             shift = _near_mean(x, group + 1, count, groups, channels)
         for k in range(count):
             segment, channel = _place(group, k, groups, channels)
-            scale = like.dtype.type(inv_std * np.float64(weight[channel]))
+            scale = like.dtype.type(root * np.float64(weight[channel]))
             offset = bias[channel] - low * scale
             coming = _place(group + 1, k, groups, channels)[0] if ahead else segment
             out = y[segment]

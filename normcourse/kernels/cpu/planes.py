@@ -158,9 +158,10 @@ def _write_past_caches(x: Any, high: Any, scale: Any, shift: Any, floor: Any, y:
 
 @compiled()
 def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
-    """Write y, mean and var of channels ``start`` to ``stop``; x and y are (N, C * S).
+    """Write y and statistics of channels ``start`` to ``stop``; x and y are (N, C * S).
 
-    ``at`` holds the addresses of x, weight, bias, y, mean and var.
+    ``at`` holds the addresses of x, weight, bias, y, of mean and inv_std in float64, and of mean
+    and var in x's dtype; 0 is none. ``given``: mean and inv_std are inputs.
 
     ``sizes``: N, S, C, given, kind, streaming.
     """
@@ -169,12 +170,14 @@ def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, s
     shape = number, channels * size
     x, y = array_at(at[0], shape, like), array_at(at[3], shape, like)
     weight, bias = array_at(at[1], channels, like), array_at(at[2], channels, like)
-    mean, var = doubles_at(at[4], channels), doubles_at(at[5], channels)
+    known = doubles_at(at[4], channels), doubles_at(at[5], channels)
+    told = array_at(at[6], channels, like), array_at(at[7], channels, like)
+    keeps, tells = at[4] != 0, at[6] != 0
     some, floor = max(1, BLOCK // size), x.dtype.type(v.floor_of(kind))
     places = some * size
-    room = room_of(some + 2 * places)
+    room = room_of(3 * some + 2 * places)
     base = room.ctypes.data
-    inv_std, sums = doubles_at(base, some), doubles_at(base + 8 * some, (2, places))
+    found, sums = doubles_at(base, (3, some)), doubles_at(base + 24 * some, (2, places))
     many = array_at(on_stack(THREE), (3, places), like)
     total = array_at(on_stack(BLOCK), places, like)
     squares = array_at(on_stack(BLOCK), places, like)
@@ -183,11 +186,19 @@ def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, s
     for c in range(start, stop, some):
         d = min(c + some, stop)
         a, b = c * size, d * size
+        mean, var, inv_std = found[0, : d - c], found[1, : d - c], found[2, : d - c]
         if not given:
-            _moments(x, a, b, size, many[0], total, squares, sums, mean[c:d], var[c:d])
+            _moments(x, a, b, size, many[0], total, squares, sums, mean, var)
         for k in range(c, d):
-            inv_std[k - c] = v.inverse_root(var[k], eps)
-        _scaled(mean[c:d], inv_std, weight[c:d], bias[c:d], size, many)
+            if given:
+                mean[k - c], inv_std[k - c] = known[0][k], known[1][k]
+                continue
+            inv_std[k - c] = v.inverse_root(var[k - c], eps)
+            if keeps:
+                known[0][k], known[1][k] = mean[k - c], inv_std[k - c]
+            if tells:
+                told[0][k], told[1][k] = mean[k - c], var[k - c]
+        _scaled(mean, inv_std, weight[c:d], bias[c:d], size, many)
         high, scale, shift = many[0, : b - a], many[1, : b - a], many[2, : b - a]
         if streaming:
             for n in range(number):

@@ -172,10 +172,10 @@ def _add(x: Any, residual: Any, near: Any, out: Any, copies: bool) -> None:
 def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
     """Write y, mean and inv_std of rows ``start`` to ``stop``; row r takes weight[r % P].
 
-    ``at`` holds the addresses of x, residual, total, weight, bias, y, mean and inv_std. With a
-    residual, ``total = x + residual`` is written too and normalized in x's place; 0 is none. A
-    norm without a mean needs no bias. While a row is written, which waits for memory, the next one
-    is summed in the same loop.
+    ``at`` holds the addresses of x, residual, total, weight, bias, y, mean and inv_std; 0 is none.
+    With a residual, ``total = x + residual`` is written too and normalized in x's place. A norm
+    without a mean needs no bias; nobody needs mean and inv_std but a backward pass. While a row is
+    written, which waits for memory, the next one is summed in the same loop.
 
     ``sizes``: number and width of rows, period P, centered, kind, streaming.
     """
@@ -187,7 +187,7 @@ def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, s
     weight, bias = array_at(at[3], (period, width), like), array_at(at[4], (period, width), like)
     y = array_at(at[5], shape, like)
     mean, inv_std = doubles_at(at[6], number), doubles_at(at[7], number)
-    floor = like.dtype.type(v.floor_of(kind))
+    floor, keeps = like.dtype.type(v.floor_of(kind)), at[6] != 0
     copies, room = adds and streaming, room_of(2 * width)  # of a sum that goes past the caches
     rows = array_at(room.ctypes.data, (2, width), like) if copies else total
     if adds:
@@ -197,7 +197,9 @@ def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, s
         last = i + 1 == stop  # and no row comes: any will do
         j, k = ((i - start) % 2, (i - start + 1) % 2) if copies else (i, i if last else i + 1)
         row, coming, out, p = rows[j], rows[k], y[i], i % period if period > 1 else 0
-        mean[i], inv_std[i], high, scale, less = _scales(row, shift, sums, eps, centered)
+        mu, root, high, scale, less = _scales(row, shift, sums, eps, centered)
+        if keeps:
+            mean[i], inv_std[i] = mu, root
         if adds and not last:
             _add(x[i + 1], residual[i + 1], coming, total[i + 1], copies)
         if centered:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from normcourse.kernels.activations import CODES
 from normcourse.kernels.gpu import columns, plans, pools, rows
-from normcourse.kernels.plain import sizes
+from normcourse.kernels.plain import inverse_std, pooled_sizes, sizes
 
 TAKES_HALF = True  # float16 and bfloat16 as they are
 
@@ -31,12 +31,13 @@ def rows_forward(
     eps: float,
     centered: bool,
     activation: str | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    keeps: bool = True,
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
     """Normalize the rows of x (*, M), or of x + residual; row r takes weight[r % P] of (P, M).
 
     Returns:
-        y; the rows that were normalized; their mean (0 unless ``centered``) and inv_std, (R,) in
-        float64.
+        y; the rows that were normalized; what :func:`rows_backward` needs: their mean (0 unless
+        ``centered``) and inv_std, (R,) in float64.
     """
     y = torch.empty_like(x)
     total = x if residual is None else torch.empty_like(x)
@@ -56,7 +57,7 @@ def rows_forward(
             rows.forward_long[(num,)](
                 *tensors, width, period, *options, plans.TILE, _acc(x), **_warps(plans.TILE)
             )
-    return y, total, *moments
+    return y, total, moments
 
 
 def rows_backward(
@@ -108,11 +109,12 @@ def pooled_forward(
     num_groups: int,
     eps: float,
     activation: str | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalize x (N, C, S) by groups of channels; ``num_groups`` 0 pools over the batch instead.
+    keeps: bool = True,
+) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+    """Normalize x (N, C, *) by groups of channels; ``num_groups`` 0 pools over the batch instead.
 
     Args:
-        x: tensor of shape (N, C, S).
+        x: tensor of shape (N, C, *).
         weight: tensor of shape (C,).
         bias: tensor of shape (C,).
         given: mean and biased variance (C,) to use in place of x's own.
@@ -120,10 +122,12 @@ def pooled_forward(
             channel is pooled over all examples.
         eps: added to the variance inside the root.
         activation: what is applied to the result.
+        keeps: whether a backward pass may follow; here it costs nothing to be ready for it.
 
     Returns:
-        y, and the mean and variance of each group in float64.
+        y; the mean and variance of each group in float64; what :func:`pooled_backward` needs.
     """
+    shape, x = x.shape, x.view(pooled_sizes(x))
     y = torch.empty_like(x)
     num, channels, size = x.shape
     count = num if num_groups == 0 else channels // num_groups  # segments of a pool
@@ -145,7 +149,7 @@ def pooled_forward(
             _columns_forward(x, weight, bias, y, mean, var, given, options)
         else:
             _lines_forward(x, weight, bias, y, mean, var, given, num_groups, options)
-    return y, mean, var
+    return y.view(shape), mean, var, (mean, inverse_std(var, eps)) if keeps else None
 
 
 def pooled_backward(
@@ -161,7 +165,8 @@ def pooled_backward(
     activation: str | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return dx, dweight and dbias (C,) of :func:`pooled_forward`."""
-    dx = torch.empty_like(x)
+    shape, x = x.shape, x.view(pooled_sizes(x))
+    dy, dx = dy.view(x.shape), torch.empty_like(x)
     num, channels, size = x.shape
     count = num if num_groups == 0 else channels // num_groups
     known = dy, x, mean, inv_std, weight, bias
@@ -180,7 +185,7 @@ def pooled_backward(
             dweight, dbias = _columns_backward(known, dx, given, activation)
         else:
             dweight, dbias = _lines_backward(known, dx, num_groups, given, activation)
-    return dx, dweight, dbias
+    return dx.view(shape), dweight, dbias
 
 
 def _lines_forward(
