@@ -194,7 +194,10 @@ def sizes(x: Tensor, weight: Tensor) -> tuple[int, int, int]:
         >>> sizes(torch.zeros(5, 4, 3), torch.zeros(3)), sizes(torch.zeros(8, 3), torch.zeros(2, 3))
         ((20, 3, 1), (8, 3, 2))
     """
-    return x.shape[:-1].numel(), x.shape[-1], weight.shape[:-1].numel()
+    width = x.shape[-1]
+    if width == 0:
+        return x.shape[:-1].numel(), width, weight.shape[:-1].numel()
+    return x.numel() // width, width, weight.numel() // width
 
 
 def pooled_sizes(x: Tensor) -> tuple[int, int, int]:

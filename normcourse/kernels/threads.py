@@ -41,10 +41,11 @@ def share(items: int, values: int) -> int:
     return 1 if threads == 1 else max(1, min(EACH * threads, items, values // GRAIN))
 
 
-def all_at_once(call: Any, block: int, parts: int) -> None:
+def all_at_once(call: Any, place: int, block: int, parts: int) -> None:
     """Let as many threads as have a part call a foreign function of the address of a block.
 
-    The function takes part after part until none is left, without Python's lock.
+    The function, whose code lies at ``place``, takes part after part until none is left, without
+    Python's lock.
     """
     threads = min(torch.get_num_threads(), parts)
     if threads == 1:
@@ -52,7 +53,7 @@ def all_at_once(call: Any, block: int, parts: int) -> None:
         return
     parallel = None if _forked else _parallel()
     if parallel is not None:
-        parallel(ctypes.cast(call, ctypes.c_void_p), block, threads, 0)
+        parallel(place, block, threads, 0)
     else:
         _on_own_threads(lambda: call(block), threads)
 

@@ -38,20 +38,20 @@ class Task:
     def __init__(self, function: Callable[[Any], None]) -> None:
         self._function = function
         self._compiled: dict[int, Any] = {}
-        self._calls: dict[int, Any] = {}
+        self._calls: dict[int, tuple[Any, int]] = {}
 
-    def call(self, itemsize: int) -> Any:
-        """Return it as a foreign function of an address, which runs without Python's lock."""
+    def call(self, itemsize: int) -> tuple[Any, int]:
+        """Return it as a foreign function of an address, without Python's lock, and where it is."""
         found = self._calls.get(itemsize)
         return self._made(itemsize) if found is None else found
 
-    def _made(self, itemsize: int) -> Any:
+    def _made(self, itemsize: int) -> tuple[Any, int]:
         with kept():  # one thread compiles; the code lives as long as this
             if itemsize not in self._calls:
                 number = types.float32 if itemsize == 4 else types.float64
                 signature = types.void(types.CPointer(number))  # the pointer tells the dtype
                 made = self._compiled[itemsize] = cfunc(signature, cache=True)(self._function)
-                self._calls[itemsize] = _FOREIGN(made.address)
+                self._calls[itemsize] = _FOREIGN(made.address), made.address
         return self._calls[itemsize]
 
 

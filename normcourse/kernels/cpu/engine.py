@@ -7,7 +7,6 @@ functions.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,8 +18,6 @@ from normcourse.kernels.cpu.memory import LINE, STREAM_FROM, STREAM_NEW_FROM
 from normcourse.kernels.cpu.pages import new_like
 from normcourse.kernels.plain import inverse_std, pooled_sizes, sizes
 from normcourse.kernels.threads import all_at_once, share
-
-_LIKE = {torch.float32: np.empty(0, np.float32), torch.float64: np.empty(0)}  # tells the dtype
 
 
 def rows_forward(
@@ -74,11 +71,9 @@ def rows_backward(
     dbias = None if bias is None else torch.empty_like(bias)
     parts = share(number, number * width)
     sums = _float64(2 * parts * period * width)
-    at = _addresses(dy, x, mean, inv_std, weight, bias, dtotal, dx, sums)
+    at = _addresses(dy, x, mean, inv_std, weight, bias, dtotal, dx, dweight, dbias, sums)
     options = centered, CODES[activation], _streams(dx, used, activation, width)
     _run(rows.backward_task, parts, number, x, at, (*shape, *options))
-    like, ends = _LIKE[x.dtype], _addresses(dweight, dbias, sums)
-    rows.add_parts(like, ends, parts, period * width)
     return dx, dweight, dbias
 
 
@@ -163,12 +158,10 @@ def pooled_backward(
     if given:
         num_groups, count = channels, 1
     sums = _float64(2 * num * channels)
-    at = _addresses(dy, x, mean, inv_std, weight, bias, dx, sums)
+    at = _addresses(dy, x, mean, inv_std, weight, bias, dx, dweight, dbias, sums)
     number, options = num * channels // count, (given, kind, streaming)
     shape = num * channels, size, channels, num_groups, count, *options
     _run(groups.backward_task, share(number, many), number, x, at, shape)
-    like = _LIKE[x.dtype]
-    groups.add_segments(like, _addresses(dweight, dbias, sums), num, channels)
     return dx, dweight, dbias
 
 
@@ -267,7 +260,7 @@ def _run(
 ) -> None:
     """Let all threads do the parts of a task on tensors like x."""
     words = block(parts, items, at, numbers, eps)
-    all_at_once(task.call(x.itemsize), words.buffer_info()[0], parts)
+    all_at_once(*task.call(x.itemsize), words.buffer_info()[0], parts)
 
 
 def _addresses(*tensors: Tensor | None) -> tuple[int, ...]:
@@ -289,9 +282,9 @@ def _streams(out: Tensor, used: bool, activation: str | None, width: int = 0) ->
     Not where an activation that costs more than memory does is computed from it, and not where
     rows of ``width`` values begin inside of lines of the cache.
     """
-    large = out.nbytes >= (STREAM_FROM if used else STREAM_NEW_FROM)
-    aligned = out.data_ptr() % LINE == 0 and width * out.itemsize % LINE == 0
-    return large and aligned and activation in (None, "relu")
+    if activation not in (None, "relu") or out.nbytes < (STREAM_FROM if used else STREAM_NEW_FROM):
+        return False
+    return out.data_ptr() % LINE == 0 and width * out.itemsize % LINE == 0
 
 
 def _begins(channels: int, size: int, num_groups: int) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from normcourse.kernels.cpu import vectors as v
-from normcourse.kernels.cpu.blocks import every_part
+from normcourse.kernels.cpu.blocks import every_part, every_part_and_then
 from normcourse.kernels.cpu.compiled import SUMS, Task, compiled
 from normcourse.kernels.cpu.lines import (
     at_least,
@@ -227,7 +227,8 @@ def _write_dx(
 def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
     """Write dx of groups ``start`` to ``stop`` and, per segment, sums of dz and dz * x_hat.
 
-    ``at`` holds the addresses of dy, x, mean, inv_std, weight, bias, dx and the sums (N * C, 2).
+    ``at`` holds the addresses of dy, x, mean, inv_std, weight, bias, dx, dweight, dbias and of the
+    sums (N * C, 2).
     Two passes: no dx can be written before both sums over the whole group are known.
 
     ``sizes`` are those of :func:`forward`.
@@ -239,7 +240,7 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
     means = channels if given else number // count
     mean, inv_std = doubles_at(at[2], means), doubles_at(at[3], means)
     weight, bias = array_at(at[4], channels, like), array_at(at[5], channels, like)
-    dx, sums = array_at(at[6], shape, like), doubles_at(at[7], (number, 2))
+    dx, sums = array_at(at[6], shape, like), doubles_at(at[9], (number, 2))
     before = array_at(on_stack(CHUNK), CHUNK, like)
     for group in range(start, stop):
         m = group % channels if given else group
@@ -275,20 +276,22 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
             )  # fmt: skip
 
 
-@Task
-def backward_task(place: Any) -> None:
-    """Do :func:`backward` for the parts of a block."""
-    every_part(backward, place)
-
-
 @compiled()
-def add_segments(like: Any, at: Any, num: int, channels: int) -> None:
-    """Write dweight and dbias from the sums of segments; ``at`` has the addresses of the three."""
-    dweight, dbias = array_at(at[0], channels, like), array_at(at[1], channels, like)
-    sums = doubles_at(at[2], (num, channels, 2))
+def add_segments(like: Any, at: Any, sizes: Any, parts: int) -> None:
+    """Write dweight and dbias from the sums of all segments."""
+    channels = sizes[2]
+    num = sizes[0] // channels
+    dweight, dbias = array_at(at[7], channels, like), array_at(at[8], channels, like)
+    sums = doubles_at(at[9], (num, channels, 2))
     for c in range(channels):
         total, product = 0.0, 0.0
         for n in range(num):
             total += sums[n, c, 0]
             product += sums[n, c, 1]
         dweight[c], dbias[c] = product, total
+
+
+@Task
+def backward_task(place: Any) -> None:
+    """Do :func:`backward` for the parts of a block, and :func:`add_segments` after the last."""
+    every_part_and_then(backward, add_segments, place)

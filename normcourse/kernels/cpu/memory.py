@@ -36,9 +36,10 @@ def _last_cache() -> int:
     return size if size > 0 else 32 * 2**20
 
 
-# Bytes of a result from which on it is written past the caches. From 2 MiB on that costs whoever
-# reads it next no more than it saves, and from 6 MiB on much less.
-STREAM_FROM = min(2 * 2**20, _last_cache() // 4)
+# Bytes of a result from which on it is written past the caches. From 6 MiB on that costs whoever
+# reads it next much less than it saves. Below, the memory may well lie in the last cache, as what
+# others wrote there; such lines are overwritten sooner there than past it.
+STREAM_FROM = min(6 * 2**20, _last_cache() // 4)
 STREAM_NEW_FROM = _last_cache() // 2  # the same in new memory, which the system just filled
 
 

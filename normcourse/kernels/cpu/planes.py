@@ -16,7 +16,7 @@ import numpy as np
 from normcourse.kernels.cpu import columns
 from normcourse.kernels.cpu import vectors as v
 from normcourse.kernels.cpu.blocks import every_part
-from normcourse.kernels.cpu.compiled import EACH, SUMS, Task, compiled
+from normcourse.kernels.cpu.compiled import SUMS, Task, compiled
 from normcourse.kernels.cpu.lines import (
     at_least,
     fetch,
@@ -134,24 +134,17 @@ def _moments(
         mean[c], var[c] = v.from_sums(first, second, origin, count)
 
 
-@compiled(EACH)
-def _affine_of_two(
-    x0: Any, x1: Any, high: Any, scale: Any, shift: Any, floor: Any, y0: Any, y1: Any
-) -> None:
-    """Write two examples at once, which reads the parameters once; see :func:`.vectors.line`."""
-    for j in range(high.size):
-        y0[j] = v.at_least(v.line(x0[j], high[j], scale[j], shift[j]), floor)
-        y1[j] = v.at_least(v.line(x1[j], high[j], scale[j], shift[j]), floor)
-
-
 @compiled()
-def _write_past_caches(x: Any, high: Any, scale: Any, shift: Any, floor: Any, y: Any) -> None:
-    """Write one example past the caches."""
+def _write(
+    x: Any, high: Any, scale: Any, shift: Any, floor: Any, y: Any, coming: Any, streaming: bool
+) -> None:
+    """Write an example; meanwhile ask for its values in the block that comes."""
     head, tail = whole_lines(y)
     floors = spread(floor)
     for j in range(head, tail, lanes(x)):
+        fetch(coming, j)
         params = line_at(high, j), line_at(scale, j), line_at(shift, j)
-        put(at_least(v.line(line_at(x, j), *params), floors), y, j, True)
+        put(at_least(v.line(line_at(x, j), *params), floors), y, j, streaming)
     for a, b in ((0, head), (tail, y.size)):
         v.affine_each(x[a:b], high[a:b], scale[a:b], shift[a:b], floor, y[a:b])
 
@@ -200,19 +193,11 @@ def forward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, s
                 told[0][k], told[1][k] = mean[k - c], var[k - c]
         _scaled(mean, inv_std, weight[c:d], bias[c:d], size, many)
         high, scale, shift = many[0, : b - a], many[1, : b - a], many[2, : b - a]
-        if streaming:
-            for n in range(number):
-                _write_past_caches(x[n, a:b], high, scale, shift, floor, y[n, a:b])
-            continue
-        for n in range(0, number - 1, 2):
-            _affine_of_two(
-                x[n, a:b], x[n + 1, a:b], high, scale, shift, floor, y[n, a:b], y[n + 1, a:b]
-            )
-        if number % 2:
-            v.affine_each(x[-1, a:b], high, scale, shift, floor, y[-1, a:b])
-        if kind > v.RELU:
-            for n in range(number):
-                v.activate(y[n, a:b], kind)
+        ahead = b if d < stop else a  # at the end, what is near already
+        for n in range(number):
+            out = y[n, a:b]
+            _write(x[n, a:b], high, scale, shift, floor, out, x[n, ahead:], streaming)
+            v.activate(out, kind)
     keep(room)
 
 
@@ -243,30 +228,22 @@ def _add_gradient_sums_of_two(
         product[j] += first + dz1[j] * v.line(x1[j], high[j], root[j], less[j])
 
 
-@compiled(EACH)
-def _dx_of_two(
-    dz0: Any, dz1: Any, x0: Any, x1: Any, high: Any, scale: Any, slope: Any, offset: Any,
-    dx0: Any, dx1: Any,
-) -> None:  # fmt: skip
-    """Write two examples at once, see :func:`.columns.dx_each`."""
-    for j in range(high.size):
-        dx0[j] = scale[j] * dz0[j] + v.line(x0[j], high[j], slope[j], offset[j])
-        dx1[j] = scale[j] * dz1[j] + v.line(x1[j], high[j], slope[j], offset[j])
-
-
 @compiled()
-def _dx_past_caches(
+def _write_dx(
     dy: Any, x: Any, high: Any, scale: Any, shift: Any, slope: Any, offset: Any, kind: int,
-    before: Any, dx: Any,
+    before: Any, dx: Any, coming_dy: Any, coming_x: Any, streaming: bool,
 ) -> None:  # fmt: skip
-    """Write one example past the caches, see :func:`.columns.dx_each`."""
-    head, tail = whole_lines(dx)
+    """Write an example, see :func:`.columns.dx_each`; ask for its values in the next block."""
+    head, tail = whole_lines(dx) if kind <= v.RELU else (0, 0)
     for j in range(head, tail, lanes(x)):
+        fetch(coming_dy, j)
+        fetch(coming_x, j)
         dz, values = line_at(dy, j), line_at(x, j)
         highs, scales = line_at(high, j), line_at(scale, j)
         if kind == v.RELU:
             dz = where_positive(v.line(values, highs, scales, line_at(shift, j)), dz)
-        put(scales * dz + v.line(values, highs, line_at(slope, j), line_at(offset, j)), dx, j, True)
+        line = scales * dz + v.line(values, highs, line_at(slope, j), line_at(offset, j))
+        put(line, dx, j, streaming)
     for a, b in ((0, head), (tail, dx.size)):
         some = high[a:b], scale[a:b]
         dz = columns.gradient_before(dy[a:b], x[a:b], *some, shift[a:b], kind, before[: b - a])
@@ -339,22 +316,12 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
             v.fill(many[3, j : j + size], tilt)
             v.fill(many[4, j : j + size], x.dtype.type(-share * total) - low * tilt)
         slope, offset = many[3, :width], many[4, :width]
-        if streaming:
-            for n in range(number):
-                _dx_past_caches(
-                    dy[n, a:b], x[n, a:b], high, scale, shift, slope, offset, kind, out, dx[n, a:b]
-                )
-            continue
-        pairs = number // 2 * 2 if kind == v.NONE else 0
-        for n in range(0, pairs, 2):
-            _dx_of_two(
-                dy[n, a:b], dy[n + 1, a:b], x[n, a:b], x[n + 1, a:b], high, scale, slope, offset,
-                dx[n, a:b], dx[n + 1, a:b],
+        ahead = b if d < stop else a
+        for n in range(number):
+            _write_dx(
+                dy[n, a:b], x[n, a:b], high, scale, shift, slope, offset, kind, out, dx[n, a:b],
+                dy[n, ahead:], x[n, ahead:], streaming,
             )  # fmt: skip
-        for n in range(pairs, number):
-            piece = x[n, a:b]
-            dz = columns.gradient_before(dy[n, a:b], piece, high, scale, shift, kind, out)
-            columns.dx_each(dz, piece, high, scale, slope, offset, dx[n, a:b])
     keep(room)
 
 

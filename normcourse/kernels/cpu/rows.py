@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from normcourse.kernels.cpu import vectors as v
-from normcourse.kernels.cpu.blocks import every_part
+from normcourse.kernels.cpu.blocks import every_part, every_part_and_then
 from normcourse.kernels.cpu.compiled import EACH, SUMS, Task, compiled
 from normcourse.kernels.cpu.lines import (
     at_least,
@@ -314,8 +314,8 @@ def _write_dx(
 def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, stop: int) -> None:
     """Write dx of rows ``start`` to ``stop``, and float64 dweight and dbias (P, M) of this part.
 
-    ``at`` holds the addresses of dy, x, mean, inv_std, weight, bias, dtotal, dx and of the sums of
-    all parts (parts, 2, P, M); dtotal at 0 is none.
+    ``at`` holds the addresses of dy, x, mean, inv_std, weight, bias, dtotal, dx, dweight, dbias and
+    of the sums of all parts (parts, 2, P, M); dtotal at 0 is none.
 
     ``sizes`` are those of :func:`forward`.
     """
@@ -327,7 +327,7 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
     weight, bias = array_at(at[4], (period, width), like), array_at(at[5], (period, width), like)
     dtotal = array_at(at[6], shape if adds else (0, width), like)
     dx = array_at(at[7], shape, like)
-    sums = doubles_at(at[8], (part + 1, 2, period, width))
+    sums = doubles_at(at[10], (part + 1, 2, period, width))
     dweight, dbias = sums[part, 0], sums[part, 1]
     lowest = like.dtype.type(-np.inf)
     room = room_of((1 + 2 * period) * width)
@@ -367,20 +367,21 @@ def backward(like: Any, at: Any, sizes: Any, eps: float, part: int, start: int, 
     keep(room)
 
 
-@Task
-def backward_task(place: Any) -> None:
-    """Do :func:`backward` for the parts of a block."""
-    every_part(backward, place)
-
-
 @compiled()
-def add_parts(like: Any, at: Any, parts: int, size: int) -> None:
-    """Write dweight and dbias from the sums of all parts; ``at`` has the addresses of the three."""
-    sums = doubles_at(at[2], (parts, 2, size))
-    for k in range(2 if at[1] != 0 else 1):
-        out = array_at(at[k], size, like)
+def add_parts(like: Any, at: Any, sizes: Any, parts: int) -> None:
+    """Write dweight and dbias, if it has an address, from the sums of all parts."""
+    size = sizes[1] * sizes[2]
+    sums = doubles_at(at[10], (parts, 2, size))
+    for k in range(2 if at[9] != 0 else 1):
+        out = array_at(at[8 + k], size, like)
         for j in range(size):
             total = sums[0, k, j]
             for part in range(1, parts):
                 total += sums[part, k, j]
             out[j] = total
+
+
+@Task
+def backward_task(place: Any) -> None:
+    """Do :func:`backward` for the parts of a block, and :func:`add_parts` after the last."""
+    every_part_and_then(backward, add_parts, place)
