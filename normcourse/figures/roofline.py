@@ -24,18 +24,15 @@ LOOKS: dict[str, tuple[str, str, str, str]] = {
 @figure(
     alt=(
         "Share of copy speed that norms reach forward and backward, {where}. A row per norm, a "
-        "mark per program; a line at 100 is the copy."
+        "mark per program; the line at 100 is copying."
     )
 )
-def share_of_copy(
-    shares: Shares, where: str, new_copy: Mapping[str, float] | None = None, *, high: float = 1.0
-) -> CourseFigure:
+def share_of_copy(shares: Shares, where: str, *, high: float = 1.0) -> CourseFigure:
     """Draw how near to the speed of a copy each program comes, for every case.
 
     Args:
         shares: case -> "forward" or "backward" -> program -> share, 1 is as fast as the copy.
         where: threads and memory, for the alternative text.
-        new_copy: case -> what a copy into new memory reaches; None: not drawn.
         high: share up to which the axis runs, so that several pictures can be compared.
     """
     cases = list(shares)
@@ -47,11 +44,6 @@ def share_of_copy(
         for row, case in enumerate(cases):
             found = shares[case][what]
             ax.plot([0, max(found.values())], [row, row], color=FAINT, zorder=0)
-            if new_copy is not None:
-                (line,) = ax.plot(
-                    [new_copy[case]] * 2, [row - 0.42, row + 0.42], color=OTHER, linewidth=2
-                )
-                seen.setdefault("a new copy", line)
             for name, (label, color, marker, face) in LOOKS.items():
                 if name in found:
                     look = {"color": color, "markerfacecolor": face, "markersize": 5.5}

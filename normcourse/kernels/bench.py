@@ -75,13 +75,13 @@ def bench(
         for part in record["parts"]:
             out.line()
             out.line(f"{part['threads']} thread(s), {part['memory']} memory", "bold")
-            out.table(*table(part["rows"], CASES))
+            out.table(*table(part["rows"], CASES, fresh=part["memory"] == "fresh"))
     if device != "cpu" and reason is None:
         found = gpu_bench.run(**options, names=names)
         for part in found["parts"]:
             out.line()
             out.line(f"{found['machine']['device']}, {part['memory']} memory", "bold")
-            out.table(*table(part["rows"], GPU_CASES))
+            out.table(*table(part["rows"], GPU_CASES, fresh=part["memory"] == "fresh"))
         record = {**record, "gpu": found} if record else found
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
@@ -142,29 +142,54 @@ def machine() -> Record:
     }
 
 
-def shares(row: Record, what: str, cases: Sequence[Case] = CASES) -> dict[str, float]:
-    """Return, for each contender, the bytes it must move over what a copy moves in that time.
+def shares(
+    row: Record, what: str, cases: Sequence[Case] = CASES, *, fresh: bool = False
+) -> dict[str, float]:
+    """Return, for each contender, the time that copies need for its bytes over the time it takes.
+
+    Formula:
+        share = (arrays / 2 * copy + new arrays * (copy into a new array - copy)) / time
+
+    The second term, what the system takes to hand an array over, counts in fresh memory alone.
 
     Args:
         row: of a part of a record.
         what: "forward" or "backward".
         cases: that the row is of.
+        fresh: whether every result is a new array that the system has to hand over.
 
     Example:
         >>> best = lambda seconds: {"best": seconds, "median": seconds}
         >>> copies = {"NumPy": best(2.0), "torch": best(4.0)}
-        >>> seconds = {"copy": copies, "fused": {"forward": best(2.5)}}
-        >>> shares({"case": "layer norm", "seconds": seconds}, "forward")
-        {'fused': 0.8}
+        >>> new = {"torch": best(3.0)}
+        >>> seconds = {"copy": copies, "new copy": new, "fused": {"forward": best(4.0)}}
+        >>> row = {"case": "layer norm", "seconds": seconds}
+        >>> shares(row, "forward"), shares(row, "forward", fresh=True)
+        ({'fused': 0.5}, {'fused': 0.75})
     """
     case = next(case for case in cases if case.name == row["case"])
-    arrays = getattr(case, what)
-    copy = min(way["best"] for way in row["seconds"]["copy"].values())
+    copy = best_copy(row)
+    roof = getattr(case, what) / 2 * copy
+    if fresh:
+        roof += case.new_arrays(what) * max(0.0, best_copy(row, new=True) - copy)
     return {
-        name: (arrays / 2) * copy / row["seconds"][name][what]["best"]
+        name: roof / row["seconds"][name][what]["best"]
         for name in CONTENDERS
         if name in row["seconds"]
     }
+
+
+def best_copy(row: Record, *, new: bool = False) -> float:
+    """Return seconds of the best copy of an array, into one that is there or into a new one.
+
+    Example:
+        >>> ways = {"NumPy": {"best": 2.0}, "torch": {"best": 4.0}}
+        >>> best_copy({"seconds": {"copy": ways}})
+        2.0
+    """
+    ways = row["seconds"]["new copy" if new else "copy"]
+    found: float = min(way["best"] for way in ways.values())
+    return found
 
 
 def copies(part: Record, case: str, what: str) -> dict[str, float]:
@@ -181,8 +206,8 @@ def copies(part: Record, case: str, what: str) -> dict[str, float]:
         >>> copies({"rows": [{"case": "layer norm", "seconds": seconds}]}, "layer norm", "forward")
         {'fused': 1.5}
     """
-    seconds = next(row["seconds"] for row in part["rows"] if row["case"] == case)
-    copy = min(way["best"] for way in seconds["copy"].values())
+    row = next(row for row in part["rows"] if row["case"] == case)
+    seconds, copy = row["seconds"], best_copy(row)
     return {name: seconds[name][what]["best"] / copy for name in CONTENDERS if name in seconds}
 
 
@@ -197,7 +222,7 @@ def contenders(measured: Sequence[Record]) -> list[str]:
 
 
 def table(
-    measured: Sequence[Record], cases: Sequence[Case]
+    measured: Sequence[Record], cases: Sequence[Case], *, fresh: bool
 ) -> tuple[list[str], Iterable[list[str]]]:
     """Return heads and rows: copy bandwidth, bytes, times and shares, forward and backward."""
     names = contenders(measured)
@@ -205,9 +230,9 @@ def table(
     rows = []
     for row in measured:
         case = next(case for case in cases if case.name == row["case"])
-        copy = min(way["best"] for way in row["seconds"]["copy"].values())
+        copy = best_copy(row, new=fresh)
         for what in ("forward", "backward"):
-            found = shares(row, what, cases)
+            found = shares(row, what, cases, fresh=fresh)
             seconds = {name: row["seconds"][name][what]["best"] for name in found}
             rows.append(
                 [

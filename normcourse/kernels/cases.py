@@ -46,6 +46,15 @@ class Case:
         """Bytes of one float32 array of this shape."""
         return 4 * math.prod(self.shape)
 
+    def new_arrays(self, what: str) -> int:
+        """Return how many arrays of x's size are new: y, and the sum with a residual; or dx.
+
+        Example:
+            >>> [CASES[5].new_arrays(what) for what in ("forward", "backward")]
+            [2, 1]
+        """
+        return 2 if what == "forward" and self.method == "add_rms_norm" else 1
+
 
 _TOKENS, _WIDE, _FEW = (4096, 768), (2048, 4096), (64, 768)
 _EARLY, _LATE = (32, 64, 56, 56), (32, 512, 7, 7)

@@ -4,10 +4,10 @@
 
 prints a JSON list. All contenders take turns, so what else the machine does meets all of them.
 Before each turn other memory is written, so that nobody, the copy least of all, begins with arrays
-that the one before left in the caches. The roof is a copy of one array of the same size into one
-that is there, the better of two ways, in the same turns; beside it, a copy into new memory. What a
-call costs before it moves anything shows on an input of a few values, beside a function with
-gradients in Python that does nothing.
+that the one before left in the caches. The roof is made of copies of one array of the same size in
+the same turns: into one that is there, and into a new one, each in the best of several ways. A
+function with gradients in Python that does nothing takes part, too. What a call costs before it
+moves anything shows on an input of a few values.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import torch._functorch.config as functorch_config
 
 from normcourse.kernels.cases import CASES, Case
 from normcourse.kernels.contenders import Textbook, draw, eager, fused, nothing
+from normcourse.kernels.cpu.pages import new_like
 from normcourse.kernels.threads import each, parts
 
 SWEPT = 64 * 2**20  # bytes written before a turn
@@ -34,13 +35,9 @@ Work = Callable[[], object]
 
 def measure(case: Case, *, rounds: int, compiles: bool) -> dict[str, Any]:
     """Return seconds of everyone for one case, and of calls that have next to nothing to do."""
-    new = torch.zeros(case.shape)
-    copies: dict[str, dict[str, Work]] = {
-        "copy": _copies(case),
-        "new copy": {"torch": lambda: new.clone()},
-    }
     other = torch.zeros(SWEPT // 4)
-    works = {**copies, **_works(case, draw(case), compiles)}
+    works = {**_copies(case), **_works(case, draw(case), compiles)}
+    works["nothing"] = _torch(nothing, draw(case))
     found = _seconds(works, rounds, before=lambda: other.add_(1.0))
     tiny = replace(case, shape=(1, 8) if len(case.shape) == 2 else (1, case.groups, 4, 4))
     calls = _works(tiny, draw(tiny), False)
@@ -75,16 +72,26 @@ def _seconds(
     return times
 
 
-def _copies(case: Case) -> dict[str, Work]:
+def _copies(case: Case) -> dict[str, dict[str, Work]]:
     source = torch.zeros(case.shape).flatten() + 1
     target = torch.zeros_like(source)
-    a, b = source.numpy(), target.numpy()
+    a = source.numpy()
     ranges = parts(len(a), len(a))
 
-    def by_numpy() -> None:
+    def by_numpy(out: torch.Tensor) -> None:
+        b = out.numpy()
         each(lambda part, start, stop: np.copyto(b[start:stop], a[start:stop]), ranges)
 
-    return {"NumPy": by_numpy, "torch": lambda: target.copy_(source)}
+    there: dict[str, Work] = {
+        "NumPy": lambda: by_numpy(target),
+        "torch": lambda: target.copy_(source),
+    }
+    new: dict[str, Work] = {
+        "torch": source.clone,
+        "large pages, NumPy": lambda: by_numpy(new_like(source)[0]),
+        "large pages, torch": lambda: new_like(source)[0].copy_(source),
+    }
+    return {"copy": there, "new copy": new}
 
 
 def _works(case: Case, tensors: list[torch.Tensor], compiles: bool) -> dict[str, dict[str, Work]]:

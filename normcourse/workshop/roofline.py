@@ -29,15 +29,15 @@ def picture(part: Record, high: float) -> CourseFigure:
         part: rows of one number of threads in one kind of memory.
         high: share up to which its axes run.
     """
-    news = None
-    if part["memory"] == "fresh":
-        news = {row["case"]: page.of_new_copy(row) for row in part["rows"]}
-    return share_of_copy(_shares(part), page.heading(part).lower(), news, high=high)
+    return share_of_copy(_shares(part), page.heading(part).lower(), high=high)
 
 
 def _shares(part: Record) -> Shares:
-    both = "forward", "backward"
-    return {row["case"]: {what: shares(row, what, CASES) for what in both} for row in part["rows"]}
+    both, fresh = ("forward", "backward"), part["memory"] == "fresh"
+    return {
+        row["case"]: {what: shares(row, what, CASES, fresh=fresh) for what in both}
+        for row in part["rows"]
+    }
 
 
 def highest(parts: Sequence[Record]) -> float:

@@ -77,7 +77,6 @@ EXAMPLES: dict[str, Callable[[], figures.CourseFigure]] = {
             for name, share in (("layer norm", 0.7), ("batch norm", 1.2))
         },
         "two threads, fresh memory",
-        {"layer norm": 0.6, "batch norm": 0.5},
         high=1.2,
     ),
     "share_by_net": lambda: figures.share_by_net(

@@ -52,6 +52,20 @@ def test_bytes_are_counted_as_the_method_needs(method: str, forward: int, backwa
     assert counted == {(forward, backward)}
 
 
+def test_a_new_array_is_charged_once_for_each() -> None:
+    best = {"best": 8.0}
+    seconds = {"copy": {"torch": {"best": 2.0}}, "new copy": {"torch": {"best": 3.0}}}
+    seconds["fused"] = {"forward": best, "backward": best}
+    row = {"case": "add + RMS norm", "seconds": seconds}
+    assert bench.shares(row, "forward") == {"fused": 4 / 8}
+    assert bench.shares(row, "forward", fresh=True) == {"fused": (4 + 2) / 8}
+    assert bench.shares(row, "backward", fresh=True) == {"fused": (4 + 1) / 8}
+    row = {"case": "batch norm", "seconds": seconds}
+    assert bench.shares(row, "forward", fresh=True) == {"fused": (3 + 1) / 8}
+    seconds["new copy"]["torch"] = {"best": 1.0}  # a chance, no gift
+    assert bench.shares(row, "forward", fresh=True) == bench.shares(row, "forward")
+
+
 def test_a_run_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "a new folder" / "record.json"
     options = {"threads": (1,), "rounds": 2, "compiles": False, "names": ("batch norm, late",)}
@@ -59,7 +73,9 @@ def test_a_run_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str
     record = json.loads(file.read_text(encoding="utf-8"))
     assert [part["memory"] for part in record["parts"]] == ["fresh", "reused"]
     for row in [row for part in record["parts"] for row in part["rows"]]:
-        assert set(row["seconds"]) == {"copy", "new copy", "NumPy", "torch", "fused"}
+        everyone = {"copy", "new copy", "NumPy", "torch", "fused", "nothing"}
+        assert set(row["seconds"]) == everyone
+        assert set(row["seconds"]["new copy"]) > {"torch"}
         assert set(row["calls"]) == {"NumPy", "torch", "fused", "nothing"}
         assert set(row["calls"]["fused"]) == {"forward", "backward"}
     assert {"processor", "cores", "torch", "numba", "date"} <= set(record["machine"])
@@ -114,7 +130,8 @@ def test_a_measured_case_has_everyone_in_both_directions() -> None:
         assert set(row["seconds"]["fused"]) == {"forward", "backward"}
         found = bench.shares(row, "forward", GPU_CASES)
         assert set(found) == {"torch", "fused"}
-        assert all(share > 0 for share in found.values())
+        fresh = bench.shares(row, "forward", GPU_CASES, fresh=True)
+        assert all(0 < found[name] <= fresh[name] for name in found)
 
 
 class Liger:
@@ -183,7 +200,7 @@ def test_liger_that_fails_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch)
     assert row["left out"] == {"Liger": "RuntimeError: too wide"}
     assert "Liger" not in row["seconds"]
     other = gpu_bench.measure(small(GPU_CASES[4]), "cpu", rounds=1, compiles=False)["fresh"]
-    heads, lines = bench.table([row, other], GPU_CASES)
+    heads, lines = bench.table([row, other], GPU_CASES, fresh=True)
     place = heads.index("Liger %")
     assert [line[place] == bench.NONE for line in lines] == [True, True, False, False]
 

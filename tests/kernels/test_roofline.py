@@ -41,7 +41,9 @@ def row(case: str) -> dict[str, Any]:
         name: {what: {"best": 1e-5} for what in ("forward", "backward")}
         for name in (*times, "nothing")
     }
-    return {"case": case, "seconds": {"copy": copied, "new copy": new, **times}, "calls": calls}
+    nothing = {"nothing": calls["nothing"]}
+    seconds = {"copy": copied, "new copy": new, **times, **nothing}
+    return {"case": case, "seconds": seconds, "calls": calls}
 
 
 @pytest.fixture
@@ -73,10 +75,13 @@ def test_a_record_of_a_gpu_is_shown_with_its_device_and_day(results: Path) -> No
     assert "`normcourse bench norms --device cuda`" in text
     assert text.count("Not recorded yet.") == 1
     lines = [line for line in text.splitlines() if line.startswith("| RMS norm, wide |")]
-    copied = 2e-9 * next(c.nbytes for c in GPU_CASES if c.name == "RMS norm, wide") / 2.0
-    assert lines == 2 * [
-        f"| RMS norm, wide | forward | {copied:,.0f} | 25 | 40 | 50 | 80 | 2.0 |",
-        f"| RMS norm, wide | backward | {copied:,.0f} | 25 | 60 | 75 | 120 | 2.0 |",
+    moved = 2e-9 * next(c.nbytes for c in GPU_CASES if c.name == "RMS norm, wide")
+    there, new = f"{moved / 2.0:,.0f}", f"{moved / 8.0:,.0f}"
+    assert lines == [
+        f"| RMS norm, wide | forward | {there} | {new} | 160 | 200 | 320 | 2.0 |",
+        f"| RMS norm, wide | backward | {there} | {new} | 180 | 225 | 360 | 2.0 |",
+        f"| RMS norm, wide | forward | {there} | 40 | 50 | 80 | 2.0 |",
+        f"| RMS norm, wide | backward | {there} | 60 | 75 | 120 | 2.0 |",
     ]
     assert "Liger-Kernel was not installed." in text
 
@@ -128,7 +133,8 @@ def test_every_part_of_the_record_has_its_picture_and_its_words(results: Path) -
         drawn = roofline.picture(part, roofline.highest(parts))
         assert drawn.alt == page.ALT.format(where=page.heading(part).lower())
         assert drawn.axes[0].get_xlim() == drawn.axes[1].get_xlim()
-    assert roofline.highest(parts) == 5 / 2 * 2.0 / 2.5  # batch norm, backward, ours
+    assert roofline.highest(parts) == (5 / 2 * 2.0 + 6.0) / 2.5  # batch norm, backward, ours
+    assert roofline.highest(parts[1::2]) == 5 / 2 * 2.0 / 2.5  # in reused memory
 
 
 def test_the_committed_pictures_are_drawn_from_the_committed_record() -> None:
