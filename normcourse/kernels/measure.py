@@ -2,7 +2,8 @@
 
     python -m normcourse.kernels.measure THREADS ROUNDS COMPILE NAME...
 
-prints a JSON list. All contenders take turns, so what else the machine does meets all of them.
+prints a JSON list. All contenders take turns, so what else the machine does meets all of them; the
+order is drawn anew for every round, since memory that was just given back is had again sooner.
 Before each turn other memory is written, so that nobody, the copy least of all, begins with arrays
 that the one before left in the caches. The roof is made of copies of one array of the same size in
 the same turns: into one that is there, and into a new one, each in the best of several ways. A
@@ -13,6 +14,7 @@ moves anything shows on an input of a few values.
 from __future__ import annotations
 
 import json
+import random
 import statistics
 import sys
 import time
@@ -48,7 +50,7 @@ def measure(case: Case, *, rounds: int, compiles: bool) -> dict[str, Any]:
 def _seconds(
     names: dict[str, dict[str, Work]], rounds: int, before: Work = lambda: None
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Return best and median of the rounds, in each of which everyone has one turn.
+    """Return best and median of the rounds, in each of which everyone has one turn, in any order.
 
     ``before`` is called before every turn, and not timed.
     """
@@ -58,13 +60,14 @@ def _seconds(
     seconds: dict[tuple[str, str], list[float]] = {
         (name, what): [] for name, works in names.items() for what in works
     }
+    draw_order = random.Random(0)
     for _ in range(rounds):
-        for (name, what), found in seconds.items():
+        for name, what in draw_order.sample(list(seconds), len(seconds)):
             work = names[name][what]
             before()
             begun = time.perf_counter()
             work()
-            found.append(time.perf_counter() - begun)
+            seconds[name, what].append(time.perf_counter() - begun)
     times: dict[str, dict[str, dict[str, float]]] = {}
     for (name, what), found in seconds.items():
         row = {"best": min(found), "median": statistics.median(found)}

@@ -43,8 +43,9 @@ How near does a normalization come to the speed of memory?
 ## How to read it
 
 - The **roof** is a copy of one array of the same size, timed in the same turns as everything else,
-  the best of several ways. Before each turn 64 MiB of other memory are written, so nobody finds
-  arrays in a small cache that the one before left there.
+  the best of several ways. The order of turns is drawn anew for each round; before each turn
+  64 MiB of other memory are written, so nobody finds arrays in a small cache that the one before
+  left there.
 - Every method is charged the bytes that the norm needs, not those that the method moves: 100 %
   would be as fast as copies of so many bytes. Whoever moves more bytes falls behind by as much.
 - Where every result is a **new** array, the copy makes one as well: the system has to hand over its

@@ -8,6 +8,7 @@ import mmap
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -526,6 +527,15 @@ def test_large_sums_go_past_the_caches(
     expected = F.layer_norm(total, (width,), weight.double(), bias.double())
     assert_close(y, expected, dtype)
     assert_close(z, F.rms_norm(total, (width,), weight.double(), 1e-5), dtype)
+
+
+def test_the_last_cache_is_the_largest_that_the_system_tells_of(tmp_path: Path) -> None:
+    from normcourse.kernels.cpu.memory import last_cache
+
+    for index, size in enumerate(("48K\n", "2048K\n", "491520K\n", "what?\n")):
+        (tmp_path / f"index{index}").mkdir()
+        (tmp_path / f"index{index}" / "size").write_text(size)
+    assert last_cache(tmp_path) == 480 * 2**20
 
 
 def test_large_pages_are_asked_for_large_results_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ past the caches: see :mod:`.lines`.
 
 from __future__ import annotations
 
-import os
+import contextlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,20 +28,29 @@ from normcourse.kernels.cpu.compiled import compiled
 LINE = 64  # bytes of a cache line
 
 
-def _last_cache() -> int:
-    """Return bytes of the last cache; a usual size where the system does not tell."""
-    try:
-        size = os.sysconf("SC_LEVEL3_CACHE_SIZE")
-    except (AttributeError, OSError, ValueError):  # no such name here
-        size = 0
-    return size if size > 0 else 32 * 2**20
+def last_cache(told: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> int:
+    """Return bytes of the last cache; a usual size where the system does not tell.
+
+    Args:
+        told: where Linux tells of the caches, a folder for each.
+
+    Example:
+        >>> last_cache(Path("nowhere")) == 32 * 2**20
+        True
+    """
+    found = [0]
+    for file in told.glob("index*/size"):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(int(file.read_text(encoding="ascii").strip().removesuffix("K")) * 1024)
+    return max(found) or 32 * 2**20
 
 
 # Bytes of a result from which on it is written past the caches. From 6 MiB on that costs whoever
 # reads it next much less than it saves. Below, the memory may well lie in the last cache, as what
 # others wrote there; such lines are overwritten sooner there than past it.
-STREAM_FROM = min(6 * 2**20, _last_cache() // 4)
-STREAM_NEW_FROM = _last_cache() // 2  # the same in new memory, which the system just filled
+STREAM_FROM = min(6 * 2**20, last_cache() // 4)
+# The same in new memory: the system just filled it with zeros, which still lie in the last cache.
+STREAM_NEW_FROM = last_cache() // 2
 
 
 @intrinsic  # type: ignore[untyped-decorator]
