@@ -124,11 +124,10 @@ def _torch(
 ) -> dict[str, Work]:
     outputs = function(*tensors)
     dys = [torch.ones_like(one) for one in outputs]
-    frozen = [one.detach() for one in tensors]
+    frozen = [one.detach() for one in tensors]  # of which nobody wants gradients
 
     def forward() -> None:
-        with torch.no_grad():
-            function(*frozen)
+        function(*frozen)
 
     def backward() -> None:
         torch.autograd.grad(outputs, tensors, dys, retain_graph=True)
