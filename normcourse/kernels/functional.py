@@ -228,8 +228,7 @@ def group_norm(
         )
     engine, dtype = engine_and_dtype(x)
     work, size = _like(x, dtype, x.shape).contiguous(), math.prod(x.shape[2:])
-    w = _parameter(x, "weight", weight, (channels,), 1.0)
-    b = _parameter(x, "bias", bias, (channels,), 0.0)
+    w, b = _parameters(x, (channels,), weight, bias)
     if size < SMALL_SEGMENT:
         rows = (x.shape[0] * num_groups, channels // num_groups * size)
         w, b = (one.repeat_interleave(size).view(num_groups, rows[1]) for one in (w, b))
@@ -351,8 +350,8 @@ def _rows(
     if residual is not None and residual.device != x.device:
         raise ValueError(f"residual: expected a tensor on {x.device}, as x, got {residual.device}.")
     engine, dtype = engine_and_dtype(x)
-    w = _parameter(x, "weight", weight, shape, 1.0)
-    b = _parameter(x, "bias", bias, shape, 0.0) if centered else None
+    w, *rest = _parameters(x, shape, weight, *((bias,) if centered else ()))
+    b = rest[0] if centered else None
     flat = x.shape
     if len(shape) != 1:
         flat = torch.Size([math.prod(x.shape[:leading]), math.prod(shape)])
@@ -380,11 +379,10 @@ def _batch(
         shape = torch.Size((x.numel() // channels, channels))
     if x.numel() == 0:
         shape = torch.Size((0, channels))
-    w = _parameter(x, "weight", weight, (channels,), 1.0)
-    b = _parameter(x, "bias", bias, (channels,), 0.0)
+    w, b = _parameters(x, (channels,), weight, bias)
     work = _like(laid_out, dtype, shape)
     for name, one in zip(("mean", "var"), given or (), strict=False):
-        _checked(x, name, one, (channels,), one.dtype)
+        _check(x, name, one, (channels,))
     y, mean, var = run_pooled(engine, work, w, b, given, 0, eps, activation)
     y = _like(y, x.dtype, laid_out.shape)
     y = y.movedim(-1, 1) if last else y
@@ -399,23 +397,26 @@ def _like(x: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
     return x if x.shape == shape else x.reshape(shape)
 
 
-def _parameter(
-    x: Tensor, name: str, one: Tensor | None, shape: tuple[int, ...], missing: float
-) -> Tensor:
-    """Return a parameter in the dtype of the statistics; where there is none, one value."""
+def _parameters(
+    x: Tensor, shape: tuple[int, ...], weight: Tensor | None, *bias: Tensor | None
+) -> list[Tensor]:
+    """Return weight, and bias, in the dtype of the statistics; ones and zeros for None."""
     dtype = x.dtype if x.dtype in FULL else torch.promote_types(x.dtype, torch.float32)
-    if one is None:
-        return x.new_full(shape, missing, dtype=dtype)
-    return _checked(x, name, one, shape, dtype)
+    found = []
+    for name, one, missing in zip(("weight", "bias"), (weight, *bias), (1.0, 0.0), strict=False):
+        if one is None:
+            found.append(x.new_full(shape, missing, dtype=dtype))
+            continue
+        if one.shape != shape or one.device != x.device:
+            _check(x, name, one, shape)
+        found.append(one if one.dtype == dtype else one.to(dtype))
+    return found
 
 
-def _checked(
-    x: Tensor, name: str, one: Tensor, shape: tuple[int, ...], dtype: torch.dtype
-) -> Tensor:
-    """Return a parameter in a dtype; compiled loops read it without looking where it ends."""
+def _check(x: Tensor, name: str, one: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse a parameter of another shape; compiled loops read it without looking where it ends."""
     if one.shape != shape or one.device != x.device:
         raise ValueError(
             f"{name}: expected shape {shape} on {x.device}, as x, got {tuple(one.shape)} "
             f"on {one.device}."
         )
-    return one if one.dtype == dtype else one.to(dtype)

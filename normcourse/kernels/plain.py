@@ -207,8 +207,10 @@ def pooled_sizes(x: Tensor) -> tuple[int, int, int]:
         >>> pooled_sizes(torch.zeros(2, 3, 4, 5)), pooled_sizes(torch.zeros(2, 3))
         ((2, 3, 20), (2, 3, 1))
     """
-    shape = x.shape
-    return shape[0], shape[1], math.prod(shape[2:])
+    number, channels = x.shape[0], x.shape[1]
+    if number == 0 or channels == 0:
+        return number, channels, math.prod(x.shape[2:])
+    return number, channels, x.numel() // (number * channels)
 
 
 def _periods(x: Tensor, weight: Tensor) -> tuple[int, int, int]:
