@@ -84,7 +84,7 @@ def run_pooled(
         found: Any = _Pooled.apply(  # type: ignore[no-untyped-call]
             x, weight, bias, *(given or (None, None)), engine, num_groups, eps, activation
         )
-        return found if num_groups == 0 else (found, None, None)
+        return found if isinstance(found, tuple) else (found, *(given or (None, None)))
     options: dict[str, Any] = {"num_groups": num_groups, "activation": activation}
     y, mean, var, _ = engine.pooled_forward(x, weight, bias, given, eps=eps, keeps=False, **options)
     return y, mean, var
@@ -146,7 +146,7 @@ class _Pooled(torch.autograd.Function):
         ctx.save_for_backward(x, weight, bias, *kept)
         ctx.engine, ctx.eps, ctx.options = engine, eps, {**options, "given": given is not None}
         ctx.set_materialize_grads(False)
-        if num_groups:
+        if num_groups or given is not None:  # no statistics of a batch
             return y
         ctx.mark_non_differentiable(mean, var)
         return y, mean, var

@@ -133,8 +133,8 @@ def test_every_part_of_the_record_has_its_picture_and_its_words(results: Path) -
         drawn = roofline.picture(part, roofline.highest(parts))
         assert drawn.alt == page.ALT.format(where=page.heading(part).lower())
         assert drawn.axes[0].get_xlim() == drawn.axes[1].get_xlim()
-    assert roofline.highest(parts) == (5 / 2 * 2.0 + 6.0) / 2.5  # batch norm, backward, ours
-    assert roofline.highest(parts[1::2]) == 5 / 2 * 2.0 / 2.5  # in reused memory
+    assert roofline.highest(parts[1::2]) == 5 / 2 * 2.0 / 2.5  # batch norm, backward, ours
+    assert roofline.highest(parts) == (4 / 2 * 2.0 + 2 * 6.0) / 2.5  # add + RMS norm, forward
 
 
 def test_the_committed_pictures_are_drawn_from_the_committed_record() -> None:

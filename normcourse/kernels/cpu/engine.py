@@ -44,7 +44,8 @@ def rows_forward(
     total = x if residual is None else new_like(x)[0]
     kept = (_float64(number), _float64(number)) if keeps else None
     at = _addresses(x, residual, total, weight, bias, y, *(kept or (None, None)))
-    options = centered, CODES[activation], _streams(y, used, activation, width)
+    streaming = _streams(y, used, activation, width) and total.data_ptr() % LINE == 0
+    options = centered, CODES[activation], streaming
     _run(rows.forward_task, share(number, number * width), number, x, at, (*shape, *options), eps)
     return y, total, kept
 
