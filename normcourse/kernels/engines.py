@@ -47,8 +47,8 @@ def check_backend(backend: str) -> str:
 
 def engine_for(x: Tensor) -> ModuleType | None:
     """Return the engine whose kernels take x, or None; say why not, once for each reason."""
-    if x.is_cpu and _cpu_reason() is None:
-        return _engine("cpu")
+    if x.is_cpu and (found := _cpu_engine()) is not None:
+        return found
     if x.is_cuda and _cuda_reason(x.device) is None:
         return _engine("gpu")
     _say(why_not(x.device) or _PLAIN)
@@ -58,6 +58,11 @@ def engine_for(x: Tensor) -> ModuleType | None:
 @functools.cache
 def _engine(kind: str) -> ModuleType:
     return importlib.import_module(f"normcourse.kernels.{kind}.engine")
+
+
+@functools.cache
+def _cpu_engine() -> ModuleType | None:
+    return _engine("cpu") if _cpu_reason() is None else None
 
 
 @functools.cache

@@ -384,8 +384,11 @@ def _batch(
     for name, one in zip(("mean", "var"), given or (), strict=False):
         _check(x, name, one, (channels,))
     y, mean, var = run_pooled(engine, work, w, b, given, 0, eps, activation)
-    y = _like(y, x.dtype, laid_out.shape)
-    y = y.movedim(-1, 1) if last else y
+    if work is not x:
+        y = _like(y, x.dtype, laid_out.shape)
+        y = y.movedim(-1, 1) if last else y
+    if mean.dtype == var.dtype == x.dtype in FULL:
+        return y, mean, var
     kept = x.dtype if x.dtype in FULL else torch.promote_types(x.dtype, torch.float32)
     return y, _like(mean, kept, mean.shape), _like(var, kept, var.shape)
 

@@ -91,8 +91,9 @@ def test_without_kernels_it_computes_all_the_same_and_says_so_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(engines, "_has", lambda package: False)
-    engines._cpu_reason.cache_clear()
-    engines._say.cache_clear()
+    known = engines._cpu_reason, engines._cpu_engine, engines._say
+    for one in known:
+        one.cache_clear()
     plain, fused = pair(lambda **k: modules.GroupNorm(3, 6, **k))
     x = draw(5, 6, 7)
     try:
@@ -103,8 +104,8 @@ def test_without_kernels_it_computes_all_the_same_and_says_so_once(
             warnings.simplefilter("error")
             fused(x)
     finally:
-        engines._cpu_reason.cache_clear()
-        engines._say.cache_clear()
+        for one in known:
+            one.cache_clear()
 
 
 def test_a_device_without_kernels_is_named() -> None:

@@ -44,7 +44,7 @@ def rows_forward(
     total = x if residual is None else new_like(x)[0]
     kept = (_float64(number), _float64(number)) if keeps else None
     at = _addresses(x, residual, total, weight, bias, y, *(kept or (None, None)))
-    streaming = _streams(y, used, activation, width) and total.data_ptr() % LINE == 0
+    streaming = _large(y, used, activation) and _by_lines(width, y, total)
     options = centered, CODES[activation], streaming
     _run(rows.forward_task, share(number, number * width), number, x, at, (*shape, *options), eps)
     return y, total, kept
@@ -73,7 +73,8 @@ def rows_backward(
     parts = share(number, number * width)
     sums = _float64(2 * parts * period * width)
     at = _addresses(dy, x, mean, inv_std, weight, bias, dtotal, dx, dweight, dbias, sums)
-    options = centered, CODES[activation], _streams(dx, used, activation, width)
+    streaming = _large(dx, used, activation) and _by_lines(width, dx)
+    options = centered, CODES[activation], streaming
     _run(rows.backward_task, parts, number, x, at, (*shape, *options))
     return dx, dweight, dbias
 
@@ -109,7 +110,7 @@ def pooled_forward(
     y, used = new_like(x)
     num, channels, size = pooled_sizes(x)
     many, kind = num * channels * size, CODES[activation]
-    streaming = _streams(y, used, activation, _begins(channels, size, num_groups))
+    streaming = _large(y, used, activation) and _by_lines(_begins(channels, size, num_groups), y)
     if num_groups == 0 and size == 1:
         how = given, eps, activation, streaming
         return y, *_columns_forward(x.view(num, channels), weight, bias, y, *how)
@@ -143,7 +144,7 @@ def pooled_backward(
     """Return dx, dweight and dbias (C,) of :func:`pooled_forward`."""
     dx, used = new_like(x)
     num, channels, size = pooled_sizes(x)
-    streaming = _streams(dx, used, activation, _begins(channels, size, num_groups))
+    streaming = _large(dx, used, activation) and _by_lines(_begins(channels, size, num_groups), dx)
     if num_groups == 0 and size == 1:
         table, how = x.view(num, channels), (given, activation, streaming)
         dweight, dbias = _columns_backward(dy, table, mean, inv_std, weight, bias, dx, *how)
@@ -277,15 +278,19 @@ def _doubles(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.to(torch.float64).contiguous() for tensor in tensors)
 
 
-def _streams(out: Tensor, used: bool, activation: str | None, width: int = 0) -> bool:
-    """Return whether a result is written past the caches: a large one, sooner in used memory.
+def _large(out: Tensor, used: bool, activation: str | None) -> bool:
+    """Return whether a result is better written past the caches: large, sooner in used memory.
 
-    Not where an activation that costs more than memory does is computed from it, and not where
-    rows of ``width`` values begin inside of lines of the cache.
+    Not where an activation that costs more than memory does is computed from it.
     """
-    if activation not in (None, "relu") or out.nbytes < (STREAM_FROM if used else STREAM_NEW_FROM):
-        return False
-    return out.data_ptr() % LINE == 0 and width * out.itemsize % LINE == 0
+    least = STREAM_FROM if used else STREAM_NEW_FROM
+    return out.nbytes >= least and activation in (None, "relu")
+
+
+def _by_lines(width: int, *outs: Tensor) -> bool:
+    """Return whether all rows of ``width`` values begin with a line of the cache."""
+    starts = [out.data_ptr() for out in outs]
+    return not any(place % LINE for place in (*starts, width * outs[0].itemsize))
 
 
 def _begins(channels: int, size: int, num_groups: int) -> int:

@@ -65,7 +65,7 @@ def _near_means(x: Any, a: int, b: int, size: int, out: Any) -> None:
     for c in range((b - a) // size):
         total = 0.0
         for n in range(some):
-            total += _sum(x[n, a + c * size : a + (c + 1) * size])
+            total += np.float64(v.sum_of(x[n, a + c * size : a + (c + 1) * size]))
         v.fill(out[c * size : (c + 1) * size], out.dtype.type(total / (some * size)))
 
 
