@@ -51,9 +51,8 @@ def share_of_copy(shares: Shares, where: str, *, high: float = 1.0) -> CourseFig
                     seen.setdefault(label, mark)
         ax.set_xlabel(f"{what}, %")
     _scale(axes, cases, high)
-    fig.legend(
-        seen.values(), seen.keys(), loc="outside upper center", ncols=3, fontsize=9.5, numpoints=1
-    )
+    order: dict[str, Any] = {"ncols": 2 if len(seen) == 4 else 3, "numpoints": 1}
+    fig.legend(seen.values(), seen.keys(), loc="outside upper center", fontsize=9.5, **order)
     return fig
 
 

@@ -176,8 +176,8 @@ def _calls(parts: Sequence[Record]) -> str:
 _MEMORY = {
     "fresh": (
         "Every result is a new array, whose pages the system has to hand over first; that of the "
-        "copy, too. Ours asks for large pages, and so do two of the ways to copy, the best of "
-        "which is the roof. *Small pages* is how fast a copy is that does not ask."
+        "copy, too. Ours asks for large pages; so do two of three ways to copy, and the fastest "
+        "of the three is the roof. *Small pages* is the copy that does not ask."
     ),
     "reused": "The allocator keeps what was freed, for everyone alike.",
 }
