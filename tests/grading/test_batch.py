@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -228,6 +229,9 @@ def test_a_warm_process_that_was_killed_costs_no_mark(kind: Kind) -> None:
     warm = boxes.get("numpy")
     warm._process.kill()
     warm._process.wait()
+    gone = select.poll()
+    gone.register(warm._control, 0)
+    assert gone.poll(60_000)  # what runs inside dies a moment after what holds it
     papers = read_papers({"a.py": RIGHT.encode()}, [])
     verdict = grade(boxes, papers, "batch_norm_forward", (1, 2), QUICK)
     assert verdict.outcome == "passed"
