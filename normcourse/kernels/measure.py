@@ -3,7 +3,7 @@
     python -m normcourse.kernels.measure THREADS ROUNDS COMPILE NAME...
 
 prints a JSON list. All contenders take turns, so what else the machine does meets all of them; the
-order is drawn anew for every round, since memory that was just given back is had again sooner.
+order is drawn anew for every round, since the time of one depends on what the one before wrote.
 Before each turn other memory is written, so that nobody, the copy least of all, begins with arrays
 that the one before left in the caches. The roof is made of copies of one array of the same size in
 the same turns: into one that is there, and into a new one, each in the best of several ways. A
